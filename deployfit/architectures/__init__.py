@@ -1,0 +1,1 @@
+"""Architectures: from a configuration to the complete list of tensors."""

@@ -1,0 +1,143 @@
+"""Models: a name, a configuration, and what was published about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from deployfit.architectures.qwen35 import Qwen35, Tensor, Vision, checkpoint_tensors
+from deployfit.errors import DataError, quoted
+from deployfit.tables import Row, parse_table
+
+# In Qwen3.5 checkpoints everything is BF16 but these.
+QWEN35_FLOAT32_TENSORS = ("A_log", "linear_attn.norm.weight")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    """A row of `data/models.csv`, or a user's own.
+
+    `total_params` and `checkpoint_bytes` are the published figures, 0 where none is known; `checkpoint_bytes`
+    is the `total_size` of the safetensors index: tensors only, text, vision and MTP.
+    """
+
+    name: str
+    config: Qwen35
+    float32_tensors: tuple[str, ...]
+    hub_repo: str = ""
+    total_params: int = 0
+    checkpoint_bytes: int = 0
+    source: str = ""
+    retrieved: str = ""
+
+    def checkpoint_tensor_bytes(self, tensor: Tensor) -> int:
+        """Return the bytes of one tensor in the published checkpoint."""
+        return tensor.params * (4 if tensor.name.endswith(self.float32_tensors) else 2)
+
+    def faults(self) -> list[str]:
+        """Return how the published figures differ from those derived from the configuration, if they do."""
+        tensors = checkpoint_tensors(self.config)
+        derived = {
+            "total_params": (self.total_params, sum(tensor.params for tensor in tensors)),
+            "checkpoint_bytes": (self.checkpoint_bytes, sum(map(self.checkpoint_tensor_bytes, tensors))),
+        }
+        return [
+            f"{name}: {published} published, but the configuration gives {counted}"
+            for name, (published, counted) in derived.items()
+            if published and published != counted
+        ]
+
+
+VISION_COLUMNS = {field.name: "vision_" + field.name for field in fields(Vision)}
+CONFIG_COLUMNS = [field.name for field in fields(Qwen35) if field.name != "vision"]
+DENSE_COLUMNS = ("intermediate_size",)
+EXPERT_COLUMNS = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size")
+MAY_BE_ZERO = ("mtp_num_hidden_layers",)
+PUBLISHED_COLUMNS = ("total_params", "checkpoint_bytes")
+MODEL_COLUMNS = [
+    "model",
+    "hub_repo",
+    *CONFIG_COLUMNS,
+    *VISION_COLUMNS.values(),
+    "float32_tensors",
+    *PUBLISHED_COLUMNS,
+    "source",
+    "retrieved",
+]
+
+
+def parse_models(text: str, place: str) -> list[Model]:
+    """Return the models of a CSV text with the columns of `data/models.csv`."""
+    return parse_table(text, place, MODEL_COLUMNS, _parse_model)
+
+
+def _parse_model(row: Row) -> Model:
+    moe = bool(row.number("num_experts", blank=True))
+    if moe:
+        blank = DENSE_COLUMNS
+    else:
+        blank = EXPERT_COLUMNS
+    numbers = {
+        column: row.number(column, least=0 if column in MAY_BE_ZERO else 1, blank=column in blank)
+        for column in CONFIG_COLUMNS
+        if column != "tie_word_embeddings"
+    }
+    vision = Vision(**{field: row.number(column) for field, column in VISION_COLUMNS.items()})
+    return Model(
+        name=row.text("model"),
+        config=Qwen35(vision=vision, tie_word_embeddings=row.flag("tie_word_embeddings"), **numbers),
+        float32_tensors=tuple(row.text("float32_tensors", blank=True).split()),
+        hub_repo=row.text("hub_repo", blank=True),
+        total_params=row.number("total_params", blank=True),
+        checkpoint_bytes=row.number("checkpoint_bytes", blank=True),
+        source=row.text("source", blank=True),
+        retrieved=row.text("retrieved", blank=True),
+    )
+
+
+ARCHITECTURES = ("qwen3_5", "qwen3_5_moe")
+
+
+def model_from_config(config: Mapping[str, Any], name: str, place: str) -> Model:
+    """Return the model that a `config.json` of this architecture describes."""
+    architecture = config.get("model_type")
+    if architecture not in ARCHITECTURES:
+        raise DataError([f"{place}: model_type: expected one of {', '.join(ARCHITECTURES)}, got {quoted(architecture)}"])
+    faults: list[str] = []
+
+    def section(key: str) -> Mapping[str, Any]:
+        value = config.get(key)
+        if isinstance(value, Mapping):
+            return value
+        faults.append(f"{place}: {key}: expected an object, got {quoted(value)}")
+        return {}
+
+    def number(source: Mapping[str, Any], key: str, where: str, *, optional: bool = False) -> int:
+        value = source.get(key)
+        if value is None and optional:
+            return 0
+        if type(value) is not int or value < (0 if optional else 1) or value >= 10**18:
+            faults.append(f"{place}: {where}.{key}: expected a whole number, got {quoted(value)}")
+            return 1
+        return value
+
+    text, vision = section("text_config"), section("vision_config")
+    optional = EXPERT_COLUMNS if architecture == "qwen3_5" else DENSE_COLUMNS
+    numbers = {
+        key: number(text, key, "text_config", optional=key in optional + MAY_BE_ZERO)
+        for key in CONFIG_COLUMNS
+        if key != "tie_word_embeddings"
+    }
+    tower = Vision(**{key: number(vision, key, "vision_config") for key in VISION_COLUMNS})
+    tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
+    if not isinstance(tied, bool):
+        faults.append(f"{place}: tie_word_embeddings: expected true or false, got {quoted(tied)}")
+    if faults:
+        raise DataError(faults)
+    return Model(
+        name=name,
+        config=Qwen35(vision=tower, tie_word_embeddings=bool(tied), **numbers),
+        float32_tensors=QWEN35_FLOAT32_TENSORS,
+        source=place,
+    )

@@ -1,0 +1,86 @@
+"""Reading CSV text row by row, with every fault of the text reported at its place."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from deployfit.errors import DataError, quoted
+
+T = TypeVar("T")
+
+
+class Row:
+    """One row of a table; a cell that cannot be read is noted as a fault and yields a stand-in."""
+
+    def __init__(self, cells: Mapping[str, str], place: str, faults: list[str]) -> None:
+        self._cells = cells
+        self._faults = faults
+        self.place = place
+
+    def fault(self, column: str, expected: str) -> None:
+        """Note that a cell is not what was expected."""
+        self._faults.append(f"{self.place}: {column}: expected {expected}, got {quoted(self._cells[column])}")
+
+    def text(self, column: str, *, blank: bool = False) -> str:
+        """Return a cell's text; it may be blank only where that is said."""
+        text = self._cells[column].strip()
+        if not blank and (not text or not text.isprintable()):
+            self.fault(column, "a printable text")
+        return text
+
+    def number(self, column: str, *, least: int = 1, blank: bool = False) -> int:
+        """Return a cell's whole number; 0 for a blank cell where that is allowed."""
+        text = self._cells[column].strip()
+        if not text and blank:
+            return 0
+        if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
+            self.fault(column, "a whole number" + (f" of at least {least}" if least else ""))
+            return least
+        return int(text)
+
+    def flag(self, column: str) -> bool:
+        """Return a cell's truth value."""
+        text = self._cells[column].strip().lower()
+        if text not in ("true", "false"):
+            self.fault(column, "true or false")
+        return text == "true"
+
+    def one_of(self, column: str, known: Sequence[str] | Mapping[str, object]) -> str:
+        """Return a cell's text if it is one of the known ones."""
+        text = self._cells[column].strip()
+        if text not in known:
+            self.fault(column, "one of " + ", ".join(known))
+            return next(iter(known))
+        return text
+
+
+def parse_table(text: str, place: str, columns: Sequence[str], parse: Callable[[Row], T]) -> list[T]:
+    """Return what `parse` makes of each row of a CSV text; raise DataError with all faults found.
+
+    Missing cells and columns are faults; columns that are not asked for are left alone.
+    """
+    faults: list[str] = []
+    parsed = [parse(row) for row in _rows(text, place, columns, faults)]
+    if faults:
+        raise DataError(faults)
+    return parsed
+
+
+def _rows(text: str, place: str, columns: Sequence[str], faults: list[str]) -> Iterator[Row]:
+    reader = csv.reader(text.splitlines(), strict=True)
+    try:
+        header = next(reader, [])
+        missing = [column for column in columns if column not in header]
+        if missing:
+            faults.append(f"{place}:1: no column {', '.join(missing)}")
+            return
+        for cells in reader:
+            here = f"{place}:{reader.line_num}"
+            if len(cells) == len(header):
+                yield Row(dict(zip(header, cells, strict=True)), here, faults)
+            elif cells:
+                faults.append(f"{here}: expected {len(header)} cells as in the header, got {len(cells)}")
+    except csv.Error as error:
+        faults.append(f"{place}:{reader.line_num}: {error}")
