@@ -1,0 +1,222 @@
+"""Macs: what was sold, and how much of its memory a Mac lends to the GPU.
+
+The GPU limit is `MTLDevice.recommendedMaxWorkingSetSize`. It depends on the memory and on the macOS
+generation, not on the chip, and `sudo sysctl iogpu.wired_limit_mb=N` replaces it with exactly N MiB until
+the next restart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from deployfit.basis import Basis
+from deployfit.errors import InputError, quoted, unknown
+from deployfit.tables import Row, parse_table
+from deployfit.units import GIB, KIB, MIB, ceil_to, gib
+
+PAGE = 16 * KIB  # of Apple silicon; observed limits are whole pages, rounded up
+
+# ggml-org's Llama app for the Mac keeps both free: 1024 MiB below the GPU limit, which is also the margin of
+# llama.cpp's --fit, and 4096 MiB of the memory for macOS and other programs.
+GPU_RESERVE = 1024 * MIB
+SYSTEM_RESERVE = 4096 * MIB
+
+# Limits raised to 90 % of the memory were reported to work, 96 % to end in kernel panics (M5 Max 128 GB).
+HIGHEST_RAISED_SHARE = 90
+
+GENERATIONS = (15, 26)  # "15 and earlier" and "26 and later"; Apple skipped 16 to 25
+FIRST_MACOS = 11  # the first for Apple silicon
+LAST_MACOS = 27  # the last whose limits were observed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mac:
+    """A Mac: its memory, and its chip where that is known ("" otherwise)."""
+
+    chip: str
+    memory_bytes: int
+
+    @property
+    def name(self) -> str:
+        """How people say it: "M4 Max 64 GB"."""
+        memory = self.memory_bytes / GIB
+        return f"{self.chip} {memory:g} GB".strip()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MacRow:
+    """A row of `data/macs.csv`: a chip with one bandwidth, and the memory sizes it was sold with."""
+
+    chip: str
+    bandwidth_gb_s: int  # 0 where it is not known
+    memory_gib: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LimitRow:
+    """A row of `data/gpu_limits.csv`: what a Mac of this memory lends to its GPU."""
+
+    generation: int
+    memory_gib: int
+    numerator: int
+    denominator: int
+    less_gib: int
+    basis: Basis
+    note: str
+
+    def limit_bytes(self, memory_bytes: int) -> int:
+        """Return the GPU limit."""
+        share = -(-memory_bytes * self.numerator // self.denominator)
+        return ceil_to(share - self.less_gib * GIB, PAGE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GpuLimit:
+    """How much memory the GPU may use, and how that is known."""
+
+    limit_bytes: int
+    basis: Basis
+    note: str
+
+
+def parse_macs(text: str, place: str) -> list[MacRow]:
+    """Return the rows of a CSV text with the columns of `data/macs.csv`."""
+
+    def parse(row: Row) -> MacRow:
+        sizes = row.text("memory_gib").split()
+        if not all(size.isdigit() for size in sizes):
+            row.fault("memory_gib", "whole numbers")
+            sizes = []
+        return MacRow(
+            chip=row.text("chip"),
+            bandwidth_gb_s=row.number("bandwidth_gb_s", blank=True),
+            memory_gib=tuple(map(int, sizes)),
+        )
+
+    return parse_table(text, place, ["chip", "bandwidth_gb_s", "memory_gib"], parse)
+
+
+def parse_limits(text: str, place: str) -> list[LimitRow]:
+    """Return the rows of a CSV text with the columns of `data/gpu_limits.csv`."""
+
+    def parse(row: Row) -> LimitRow:
+        numerator, _, denominator = (row.text("share", blank=True) or "1/1").partition("/")
+        if not (numerator.isdigit() and denominator.isdigit() and int(denominator)):
+            row.fault("share", "a fraction such as 74/100")
+            numerator = denominator = "1"
+        return LimitRow(
+            generation=row.number("macos"),
+            memory_gib=row.number("memory_gib"),
+            numerator=int(numerator),
+            denominator=int(denominator),
+            less_gib=row.number("less_gib", blank=True),
+            basis=Basis(row.one_of("basis", [basis.value for basis in Basis])),
+            note=row.text("note"),
+        )
+
+    return parse_table(text, place, ["macos", "memory_gib", "share", "less_gib", "basis", "note"], parse)
+
+
+_MAC = re.compile(r"\s*([A-Za-z][A-Za-z0-9 ]*?)?\s*([0-9]{1,4})?\s*(?:GB|GiB|G)?\s*", re.ASCII | re.IGNORECASE)
+
+
+def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
+    """Return the Mac that a text names: its memory in GB, or its chip and memory.
+
+    >>> find_mac("m4 max 64", [MacRow(chip="M4 Max", bandwidth_gb_s=546, memory_gib=(48, 64))]).name
+    'M4 Max 64 GB'
+    """
+    match = _MAC.fullmatch(text)
+    if match is None or not text.strip():
+        raise InputError(f"mac: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {quoted(text)}")
+    typed, memory = match[1], int(match[2] or 0)
+    if typed and not memory and typed[-1].isdigit() and typed[1:].isdigit():
+        typed, memory = typed, 0  # "M4": a chip, its digit is not a memory size
+    chips = {row.chip.casefold(): row.chip for row in macs}
+    chip = chips.get(" ".join(typed.split()).casefold(), "") if typed else ""
+    if typed and not chip:
+        raise unknown("Mac chip", " ".join(typed.split()), chips.values())
+    sold = sorted({size for row in macs if chip in ("", row.chip) for size in row.memory_gib})
+    if memory not in sold:
+        sizes = ", ".join(map(str, sold))
+        wanted = f"no Mac with {memory} GB" if memory else f"mac {quoted(text)}: memory size missing"
+        raise InputError(f"{chip + ': ' if chip else ''}{wanted}; {'it' if chip else 'Macs'} {'was' if chip else 'were'} sold with {sizes} GB")
+    return Mac(chip=chip, memory_bytes=memory * GIB)
+
+
+def bandwidths(mac: Mac, macs: Sequence[MacRow]) -> list[int]:
+    """Return the memory bandwidths in GB/s that a Mac of this chip and memory can have."""
+    memory = mac.memory_bytes // GIB
+    return [
+        row.bandwidth_gb_s
+        for row in macs
+        if row.chip == mac.chip and memory in row.memory_gib and row.bandwidth_gb_s
+    ]
+
+
+def parse_macos(text: str) -> int:
+    """Return the major version of a macOS version such as 15, 15.7 or 26.3.1.
+
+    >>> parse_macos("15.7.7")
+    15
+    """
+    major, *rest = text.strip().split(".")
+    if not (major.isascii() and major.isdigit() and len(major) <= 3 and all(part.isascii() and part.isdigit() for part in rest)):
+        raise InputError(f"macos: expected a version such as 15 or 26.3, got {quoted(text)}")
+    version = int(major)
+    if not FIRST_MACOS <= version <= LAST_MACOS or 15 < version < 26:
+        raise InputError(f"no macOS {version} for Apple silicon is known; known: 11 to 15, 26 and 27")
+    return version
+
+
+def generation_of(macos: int) -> int:
+    """Return the generation of a macOS version: 15 stands for 15 and earlier, 26 for 26 and later."""
+    return 26 if macos >= 26 else 15
+
+
+GENERATION_NAMES: Mapping[int, str] = {15: "macOS 15 and earlier", 26: "macOS 26 and later"}
+
+
+def default_limit(mac: Mac, macos: int, limits: Sequence[LimitRow]) -> GpuLimit:
+    """Return the limit that macOS sets by itself.
+
+    A memory size that was never sold (a virtual machine) gets the share of the next smaller one.
+    """
+    generation = generation_of(macos)
+    rows = sorted((row for row in limits if row.generation == generation), key=lambda row: row.memory_gib)
+    at_most = [row for row in rows if row.memory_gib * GIB <= mac.memory_bytes]
+    row = at_most[-1] if at_most else rows[0]
+    known = row.memory_gib * GIB == mac.memory_bytes
+    return GpuLimit(
+        limit_bytes=row.limit_bytes(mac.memory_bytes),
+        basis=row.basis if known else Basis.ASSUMED,
+        note=row.note if known else f"never observed for this memory; the rule for {row.memory_gib} GB",
+    )
+
+
+def raised_limit(mac: Mac, limit_bytes: int) -> GpuLimit:
+    """Return the limit that the user has set with `iogpu.wired_limit_mb`."""
+    if limit_bytes <= 0:
+        raise InputError("wired limit: expected more than 0, such as 28g")
+    if limit_bytes > mac.memory_bytes:
+        raise InputError(
+            f"wired limit: {gib(limit_bytes)} GiB is more than the {gib(mac.memory_bytes)} GiB of memory; choose less"
+        )
+    return GpuLimit(limit_bytes=limit_bytes, basis=Basis.MEASURED, note="iogpu.wired_limit_mb as set; Metal then lends exactly that")
+
+
+def highest_raised_limit(mac: Mac) -> int:
+    """Return the highest limit, in whole MiB, that can be advised for iogpu.wired_limit_mb.
+
+    >>> highest_raised_limit(Mac(chip="", memory_bytes=32 * GIB)) // MIB
+    28672
+    """
+    share = mac.memory_bytes * HIGHEST_RAISED_SHARE // 100
+    return max(0, min(share, mac.memory_bytes - SYSTEM_RESERVE)) // MIB * MIB
+
+
+def budget_bytes(mac: Mac, limit: GpuLimit) -> int:
+    """Return the bytes that a model may take: the GPU limit less the reserve."""
+    return min(limit.limit_bytes - GPU_RESERVE, mac.memory_bytes - SYSTEM_RESERVE)

@@ -1,0 +1,1 @@
+"""Runtimes: weights in motion, what an engine allocates beside them."""
