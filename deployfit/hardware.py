@@ -128,21 +128,27 @@ def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
     >>> find_mac("m4 max 64", [MacRow(chip="M4 Max", bandwidth_gb_s=546, memory_gib=(48, 64))]).name
     'M4 Max 64 GB'
     """
-    match = _MAC.fullmatch(text)
-    if match is None or not text.strip():
-        raise InputError(f"mac: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {quoted(text)}")
-    typed, memory = match[1], int(match[2] or 0)
-    if typed and not memory and typed[-1].isdigit() and typed[1:].isdigit():
-        typed, memory = typed, 0  # "M4": a chip, its digit is not a memory size
+    words = " ".join(text.split())
     chips = {row.chip.casefold(): row.chip for row in macs}
-    chip = chips.get(" ".join(typed.split()).casefold(), "") if typed else ""
-    if typed and not chip:
-        raise unknown("Mac chip", " ".join(typed.split()), chips.values())
-    sold = sorted({size for row in macs if chip in ("", row.chip) for size in row.memory_gib})
-    if memory not in sold:
-        sizes = ", ".join(map(str, sold))
-        wanted = f"no Mac with {memory} GB" if memory else f"mac {quoted(text)}: memory size missing"
-        raise InputError(f"{chip + ': ' if chip else ''}{wanted}; {'it' if chip else 'Macs'} {'was' if chip else 'were'} sold with {sizes} GB")
+    match = _MAC.fullmatch(words)
+    if words.casefold() in chips:
+        typed, memory = words, 0
+    elif match is not None and words:
+        typed, memory = (match[1] or "").strip(), int(match[2] or 0)
+    else:
+        raise InputError(
+            f"mac: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {quoted(text)}"
+        )
+    if typed and typed.casefold() not in chips:
+        raise unknown("Mac chip", typed, chips.values())
+    chip = chips[typed.casefold()] if typed else ""
+    sizes = sorted({size for row in macs if chip in ("", row.chip) for size in row.memory_gib})
+    if memory not in sizes:
+        sold = "it was sold with " if chip else "Macs were sold with "
+        sold += ", ".join(map(str, sizes)) + " GB"
+        if not memory:
+            raise InputError(f"mac {quoted(words)}: memory size missing; {sold}")
+        raise InputError(f"no {chip or 'Mac'} with {memory} GB; {sold}")
     return Mac(chip=chip, memory_bytes=memory * GIB)
 
 

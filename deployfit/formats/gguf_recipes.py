@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from deployfit.errors import InputError
+from deployfit.errors import DataError, InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.formats.gguf import NEVER_QUANTIZED, GgufTensor
+from deployfit.tables import Row, parse_table
 
 DEFAULT_ROLE = "*"
 EXPERTS_ROLE = "experts"  # any stack of expert matrices, whatever its role in the layer
@@ -71,6 +72,52 @@ class Recipe:
     name: str
     default: TensorType
     rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeRow:
+    """A row of `data/gguf_recipes.csv`."""
+
+    recipe: str
+    rule: Rule
+
+
+def parse_recipes(text: str, place: str) -> dict[str, Recipe]:
+    """Return the recipes of a CSV text with the columns of `data/gguf_recipes.csv`."""
+
+    def parse(row: Row) -> RecipeRow:
+        names = [name for name in row.text("when", blank=True).split(" & ") if name]
+        if any(name not in CONDITIONS for name in names):
+            row.fault("when", "conditions out of " + ", ".join(CONDITIONS))
+        tensor_type = TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)]
+        conditions = tuple(CONDITIONS[name] for name in names if name in CONDITIONS)
+        return RecipeRow(row.text("recipe"), Rule(row.text("role"), conditions, tensor_type))
+
+    rules: dict[str, list[Rule]] = {}
+    for row in parse_table(text, place, ["recipe", "role", "when", "tensor_type"], parse):
+        rules.setdefault(row.recipe, []).append(row.rule)
+    recipes = {}
+    for name, (first, *others) in rules.items():
+        if first.role != DEFAULT_ROLE:
+            raise DataError([f"{place}: {name}: the first row must have the role {DEFAULT_ROLE}"])
+        recipes[name] = Recipe(name, first.tensor_type, tuple(others))
+    return recipes
+
+
+ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # as llama-quantize has them
+
+
+def find_recipe(text: str, recipes: Mapping[str, Recipe]) -> Recipe:
+    """Return the recipe of that name, whatever its case."""
+    name = text.strip().upper()
+    name = ALIASES.get(name, name)
+    if name not in recipes:
+        raise unknown("recipe", text, recipes)
+    return recipes[name]
+
+
+# Recipes that llama.cpp refuses to make without an importance matrix.
+NEED_IMATRIX = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "Q2_K_S")
 
 
 def tensor_types(

@@ -132,6 +132,8 @@ def compute_buffers(config: Qwen35, settings: Settings) -> ComputeBuffers:
     """
     batch = _batch(settings)
     device = peak_bytes(build_graph(config, batch, _replayed_layers(config)).nodes)
+    if device > _fragmented_bytes(config, batch):  # a rare hole that grows with every layer
+        device = peak_bytes(build_graph(config, batch, config.num_hidden_layers).nodes)
     return ComputeBuffers(
         device_bytes=device,
         device_upper_bytes=max(device, _fragmented_bytes(config, batch), _metal_attention_bytes(config, settings)),
@@ -209,12 +211,12 @@ MTP_DRAFT_TOKENS = 3  # llama.cpp's default --spec-draft-n-max; the state is kep
 def mtp_runtime_bytes(config: Qwen35, settings: Settings) -> int:
     """Return what drafting with the MTP layer allocates beside its weights.
 
-    A KV cache of one layer (F16 whatever the main one is), a snapshot of the recurrent state per drafted token, and the
-    compute buffers of a second context.
+    A KV cache of one layer (F16 whatever the main one is), a snapshot of the recurrent state per drafted token,
+    and the compute buffers of a second context: a single layer needs what the head needs.
     """
     draft = Settings(context_tokens=settings.context_tokens, parallel=settings.parallel, ubatch=settings.ubatch)
     return (
         config.mtp_num_hidden_layers * _kv_layer_bytes(config, draft)
         + MTP_DRAFT_TOKENS * recurrent_state_bytes(config, settings)
-        + compute_buffers(config, draft).total_bytes
+        + least_compute_bytes(config, draft)
     )

@@ -1,0 +1,5 @@
+"""`python -m deployfit`."""
+
+from deployfit.cli import main
+
+main()

@@ -1,0 +1,112 @@
+"""The data files, from the installed package or from a checkout, and a user's own."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from deployfit.errors import DataError, InputError, quoted
+from deployfit.formats.gguf_recipes import Recipe, parse_recipes
+from deployfit.hardware import LimitRow, MacRow, parse_limits, parse_macs
+from deployfit.models import Model, model_from_config, parse_models
+
+MOST_CATALOG_BYTES = 16 * 2**20
+
+
+def _data_text(name: str) -> str:
+    """Return a data file's text: `deployfit.data` once installed, `data/` beside the package in a checkout.
+
+    importlib.resources would do the same for a zip file too, for 20 ms of a 70 ms answer.
+    """
+    try:
+        import deployfit.data as package
+    except ModuleNotFoundError:
+        folder = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
+    else:
+        folder = os.path.dirname(package.__file__ or "")
+    with open(os.path.join(folder, name), encoding="utf-8") as file:
+        return file.read()
+
+
+@lru_cache(maxsize=None)
+def models() -> dict[str, Model]:
+    """Return the catalogue: models by name.
+
+    >>> models()["Qwen3.5-27B"].config.full_attention_layers
+    16
+    """
+    return {model.name: model for model in parse_models(_data_text("models.csv"), "data/models.csv")}
+
+
+@lru_cache(maxsize=None)
+def recipes() -> dict[str, Recipe]:
+    """Return llama.cpp's recipes by name.
+
+    >>> recipes()["Q4_K_M"].default.name
+    'Q4_K'
+    """
+    return parse_recipes(_data_text("gguf_recipes.csv"), "data/gguf_recipes.csv")
+
+
+@lru_cache(maxsize=None)
+def macs() -> list[MacRow]:
+    """Return the chips and the memory sizes that they were sold with.
+
+    >>> macs()[0].chip
+    'A18 Pro'
+    """
+    return parse_macs(_data_text("macs.csv"), "data/macs.csv")
+
+
+@lru_cache(maxsize=None)
+def gpu_limits() -> list[LimitRow]:
+    """Return what Macs lend to the GPU, by macOS generation and memory.
+
+    >>> gpu_limits()[0].memory_gib
+    8
+    """
+    return parse_limits(_data_text("gpu_limits.csv"), "data/gpu_limits.csv")
+
+
+def load_models(path: str, wanted: str) -> dict[str, Model]:
+    """Return the models of a user's file: a CSV like data/models.csv, or a config.json.
+
+    A config.json does not say its model's name; it goes by the wanted one. A JSON object of such objects
+    names several.
+    """
+    place = os.path.basename(path)
+    text = _file_text(path)
+    if not text.lstrip().startswith("{"):
+        found = parse_models(text, place)
+    else:
+        found = _json_models(text, place, wanted)
+    faults = [f"{place}: {model.name}: {fault}" for model in found for fault in model.faults()]
+    if faults:
+        raise DataError(faults)
+    return {model.name: model for model in found}
+
+
+def _file_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MOST_CATALOG_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise InputError(f"catalog {quoted(path)}: {reason}; give a CSV like data/models.csv or a config.json") from None
+    if len(text) > MOST_CATALOG_BYTES:
+        raise InputError(f"catalog {quoted(path)}: more than 16 MiB; give a CSV like data/models.csv or a config.json")
+    return text
+
+
+def _json_models(text: str, place: str, wanted: str) -> list[Model]:
+    import json
+
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError([f"{place}: not JSON: {quoted(error)}"]) from None
+    if "model_type" in content or "text_config" in content:
+        return [model_from_config(content, wanted, place)]
+    if not all(isinstance(config, dict) for config in content.values()):
+        raise DataError([f"{place}: expected a config.json, or an object of such objects by model name"])
+    return [model_from_config(config, name, f"{place}: {quoted(name)}") for name, config in content.items()]

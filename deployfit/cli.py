@@ -1,0 +1,240 @@
+"""The command line: parses words, calls, prints. The only module that knows everybody, and click."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from deployfit import __version__, catalog
+from deployfit.errors import DeployfitError, InputError, quoted, unknown
+from deployfit.estimate import Quantizer
+from deployfit.fit import RUNS, Answer, Fit, Question
+from deployfit.formats.gguf_recipes import find_recipe
+from deployfit.hardware import Mac, default_limit, find_mac, parse_macos, raised_limit
+from deployfit.models import Model
+from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, NAME, Settings
+from deployfit.units import parse_limit, parse_tokens
+
+EXIT_BAD_INPUT = 2
+EXIT_DOES_NOT_FIT = 3
+
+DEFAULT_CONTEXT = "32k"
+DEFAULT_MACOS = "26"
+RUNTIMES = (NAME,)
+FORMATS = ("text", "json", "csv", "markdown")
+
+
+def main() -> NoReturn:
+    """Run the command line; every error is one line on stderr and a documented exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except DeployfitError as error:
+        code = _complain(str(error))
+    except click.ClickException as error:
+        code = _complain(error.format_message())
+    except click.Abort:
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; there is nobody to tell
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> int:
+    lines = [line if line.isprintable() else quoted(line) for line in text.splitlines()]
+    for line in lines or ["unknown error"]:
+        click.echo(f"deployfit: {line}", err=True)
+    return EXIT_BAD_INPUT
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="deployfit")
+def cli() -> None:
+    """Does this model fit my Mac, and how will it run?"""
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command about files has."""
+    options: Sequence[Decorator] = (
+        click.option("--imatrix/--no-imatrix", help="Quantized with an importance matrix.  [default: no-imatrix]"),
+        click.option("--mtp", is_flag=True, help="Count the multi-token-prediction (MTP) layer."),
+        click.option("--catalog", "catalog_file", metavar="FILE", help="Your own models: a CSV like data/models.csv, or a config.json."),
+        click.option("--format", "format_name", default="text", show_default=True, metavar="|".join(FORMATS), help="How to print."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--quant", "quants", multiple=True, metavar="RECIPE", help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]")
+@click.option("--runtime", default=NAME, show_default=True, help="The engine.")
+@click.option("--mac", metavar="MAC", help="Memory in GB, or chip and memory: 32, 'M4 Max 64'.  [default: this Mac]")
+@click.option("--macos", metavar="VERSION", help=f"macOS version: 15, 26, ...  [default: this Mac's, else {DEFAULT_MACOS}]")
+@click.option("--wired-limit", metavar="SIZE", help="GPU limit as raised with iogpu.wired_limit_mb: 28g, 28672m.")
+@click.option("--context", default=DEFAULT_CONTEXT, show_default=True, metavar="TOKENS", help="Context of all sequences together: 32768, 32k.")
+@click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help=f"Type of the KV cache: {', '.join(KV_TYPES)}.")
+@click.option("--kv-type-k", metavar="TYPE", help="The keys' type, if it differs.")
+@click.option("--kv-type-v", metavar="TYPE", help="The values' type, if it differs.")
+@click.option("--parallel", default="1", show_default=True, metavar="N", help="Sequences at once; they share the context.")
+@click.option("--ubatch", default=str(DEFAULT_UBATCH), show_default=True, metavar="TOKENS", help="Micro-batch (-ub).")
+@click.option("--vision", is_flag=True, help="Count the vision tower (mmproj, F16).")
+@click.option("--exit-code", "use_exit_code", is_flag=True, help="Exit with 3 if nothing asked for runs within the GPU limit.")
+@shared_options
+def fit(
+    model: str,
+    quants: tuple[str, ...],
+    runtime: str,
+    mac: str | None,
+    macos: str | None,
+    wired_limit: str | None,
+    context: str,
+    kv_type: str,
+    kv_type_k: str | None,
+    kv_type_v: str | None,
+    parallel: str,
+    ubatch: str,
+    vision: bool,
+    use_exit_code: bool,
+    imatrix: bool,
+    mtp: bool,
+    catalog_file: str | None,
+    format_name: str,
+) -> int:
+    """Does MODEL fit this Mac? One recipe in detail, or every recipe in a line each.
+
+    Exit codes: 0 answered; 2 bad input; 3 does not fit (under --exit-code only).
+    """
+    check_format(format_name)
+    if runtime not in RUNTIMES:
+        raise unknown("runtime", runtime, RUNTIMES)
+    settings = Settings(
+        context_tokens=parse_tokens(context),
+        kv_type_k=_kv_type(kv_type_k or kv_type),
+        kv_type_v=_kv_type(kv_type_v or kv_type),
+        parallel=_whole_number("parallel", parallel),
+        ubatch=_whole_number("ubatch", ubatch),
+    )
+    where = _which_mac(mac, macos, wired_limit)
+    question = Question(
+        model=find_model(model, catalog_file),
+        settings=settings,
+        imatrix=imatrix,
+        mtp=mtp,
+        vision=vision,
+        **where,
+    )
+    recipes = catalog.recipes()
+    fitting = Fit(question, recipes, catalog.gpu_limits())
+    asked = [find_recipe(quant, recipes).name for quant in quants] or fitting.makeable()
+    answers = [fitting.answer(name) for name in dict.fromkeys(asked)]
+    click.echo(_render_fit(answers, format_name))
+    runs = any(answer.verdict in RUNS for answer in answers)
+    return EXIT_DOES_NOT_FIT if use_exit_code and not runs else 0
+
+
+def _kv_type(text: str) -> str:
+    name = text.strip().lower()
+    if name not in KV_TYPES:
+        raise unknown("KV type", text, KV_TYPES)
+    return name
+
+
+def _whole_number(what: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise InputError(f"{what}: expected a whole number such as 1 or 512, got {quoted(text)}")
+    return int(text)
+
+
+def _which_mac(mac: str | None, macos: str | None, wired_limit: str | None) -> dict[str, Any]:
+    """Return the fields of a Question that say which Mac is meant; without --mac it is this machine."""
+    raised = parse_limit(wired_limit) if wired_limit is not None else 0
+    if mac is not None:
+        found: Mac = find_mac(mac, catalog.macs())
+        version = parse_macos(macos or DEFAULT_MACOS)
+    else:
+        from deployfit.this_mac import this_mac
+
+        here = this_mac()
+        found, version = here.mac, parse_macos(macos or here.macos)
+        raised = raised if wired_limit is not None else here.wired_limit_bytes
+    is_raised = wired_limit is not None or raised > 0
+    limit = raised_limit(found, raised) if is_raised else default_limit(found, version, catalog.gpu_limits())
+    return {"mac": found, "macos": version, "limit": limit, "raised": is_raised}
+
+
+def _render_fit(answers: Sequence[Answer], format_name: str) -> str:
+    from deployfit.report import fit_report
+
+    render = {
+        "text": fit_report.fit_text,
+        "json": fit_report.fit_json,
+        "csv": fit_report.fit_csv,
+        "markdown": fit_report.fit_markdown,
+    }
+    return render[format_name](answers)
+
+
+@cli.command()
+@click.argument("names", metavar="[MODEL]...", nargs=-1)
+@click.option("--quant", "quants", multiple=True, metavar="RECIPE", help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]")
+@shared_options
+def table(
+    names: tuple[str, ...],
+    quants: tuple[str, ...],
+    imatrix: bool,
+    mtp: bool,
+    catalog_file: str | None,
+    format_name: str,
+) -> None:
+    """Sizes of files: models x recipes."""
+    check_format(format_name)
+    from deployfit.report import size_table
+
+    recipes = catalog.recipes()
+    asked = [find_recipe(quant, recipes).name for quant in quants] or list(recipes)
+    chosen = [find_model(name, catalog_file) for name in names or all_models(catalog_file, "")]
+    sizes: dict[str, dict[str, Any]] = {name: {} for name in asked}
+    for model in chosen:
+        quantizer = Quantizer(model, imatrix=imatrix, mtp=mtp)
+        for name in asked:
+            try:
+                sizes[name][model.name] = quantizer.weights(recipes[name])
+            except InputError:
+                if len(asked) == 1:
+                    raise
+    render = {
+        "text": size_table.table_text,
+        "json": size_table.table_json,
+        "csv": size_table.table_csv,
+        "markdown": size_table.table_markdown,
+    }
+    click.echo(render[format_name](sizes, [model.name for model in chosen]))
+
+
+def check_format(name: str) -> None:
+    """Raise InputError for a format that does not exist."""
+    if name not in FORMATS:
+        raise unknown("format", name, FORMATS)
+
+
+def all_models(catalog_file: str | None, wanted: str) -> Mapping[str, Model]:
+    """Return the catalogue, with the user's own models if there are any."""
+    return catalog.models() | (catalog.load_models(catalog_file, wanted) if catalog_file else {})
+
+
+def find_model(name: str, catalog_file: str | None) -> Model:
+    """Return the model of that name, whatever its case."""
+    known = all_models(catalog_file, name)
+    folded = {each.casefold(): model for each, model in known.items()}
+    found = known.get(name) or folded.get(name.strip().casefold())
+    if found is None:
+        raise unknown("model", name, known)
+    return found

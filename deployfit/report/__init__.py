@@ -1,0 +1,1 @@
+"""Reports: answers as text for a person, and as data for a program."""

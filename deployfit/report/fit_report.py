@@ -1,0 +1,207 @@
+"""The answers of `deployfit fit` as text, JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deployfit.fit import Answer, Verdict
+from deployfit.report.tabular import aligned, csv_text, markdown
+from deployfit.runtimes.llamacpp import NAME
+from deployfit.units import gb, gib, tokens
+
+SCHEMA = "deployfit/fit/1"
+
+COLOURS = {
+    Verdict.FITS: "\x1b[32m",
+    Verdict.TIGHT: "\x1b[33m",
+    Verdict.NEEDS_RAISED_LIMIT: "\x1b[33m",
+    Verdict.DOES_NOT_FIT: "\x1b[31m",
+}
+BOLD = "\x1b[1m"
+DIM = "\x1b[2m"
+RESET = "\x1b[0m"
+
+PART_NAMES = {
+    "weights": "weights",
+    "kv_cache": "KV cache",
+    "recurrent_state": "recurrent state",
+    "compute_buffer": "compute buffers",
+    "vision": "vision tower",
+    "mtp": "MTP drafting",
+}
+
+Value = int | str | bool | None | list[str] | dict[str, str]
+
+
+def fit_row(answer: Answer) -> dict[str, Value]:
+    """Return one answer as the row of the JSON report; its fields are described in the README."""
+    question, weights, needed = answer.question, answer.weights, answer.estimate
+    settings = question.settings
+    return {
+        "model": question.model.name,
+        "recipe": weights.recipe,
+        "runtime": NAME,
+        "mac": question.mac.name,
+        "macos": question.macos,
+        "memory_bytes": question.mac.memory_bytes,
+        "context_tokens": settings.context_tokens,
+        "kv_type_k": settings.kv_type_k,
+        "kv_type_v": settings.kv_type_v,
+        "parallel": settings.parallel,
+        "ubatch": settings.ubatch,
+        "imatrix": question.imatrix,
+        "tensor_bytes": weights.tensor_bytes,
+        "file_bytes": weights.file_bytes,
+        "weights_bytes": needed.weights_bytes,
+        "kv_cache_bytes": needed.kv_cache_bytes,
+        "recurrent_state_bytes": needed.recurrent_state_bytes,
+        "compute_buffer_bytes": needed.compute_buffer_bytes,
+        "compute_buffer_upper_bytes": needed.compute_buffer_upper_bytes,
+        "vision_bytes": needed.vision_bytes,
+        "mtp_bytes": needed.mtp_bytes,
+        "total_bytes": needed.total_bytes,
+        "gpu_limit_bytes": question.limit.limit_bytes,
+        "reserve_bytes": answer.reserve_bytes,
+        "headroom_bytes": answer.headroom_bytes,
+        "verdict": answer.verdict.value,
+        "max_context_tokens": answer.max_context_tokens,
+        "basis": {name: basis.value for name, basis in answer.basis.items()},
+        "notes": list(answer.notes),
+        "not_counted": list(answer.left_out),
+        "advice": list(answer.advice),
+    }
+
+
+def fit_json(answers: Sequence[Answer]) -> str:
+    """Return the JSON report."""
+    import json
+
+    return json.dumps({"schema": SCHEMA, "rows": [fit_row(answer) for answer in answers]}, indent=2)
+
+
+def fit_csv(answers: Sequence[Answer]) -> str:
+    """Return the CSV report: the same fields, lists joined with "; "."""
+    return csv_text([{name: _flat(value) for name, value in fit_row(answer).items()} for answer in answers])
+
+
+def _flat(value: Value) -> object:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}={item}" for name, item in value.items())
+    if isinstance(value, list):
+        return "; ".join(value)
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def fit_markdown(answers: Sequence[Answer]) -> str:
+    """Return the Markdown report: what is asked, a table, the notes that hold for all rows."""
+    rows = [_table_row(answer) for answer in answers]
+    return "\n\n".join([_headline(answers[0]), markdown(_TABLE_HEADER, rows), *_common_lines(answers)])
+
+
+def fit_text(answers: Sequence[Answer]) -> str:
+    """Return the report for a person: the whole breakdown for one recipe, a line each for several."""
+    return _one_text(answers[0]) if len(answers) == 1 else _many_text(answers)
+
+
+def _headline(answer: Answer) -> str:
+    question = answer.question
+    settings = question.settings
+    per_sequence = f" for {settings.parallel} sequences" if settings.parallel > 1 else ""
+    limit = "raised limit" if question.raised else f"macOS {question.macos}"
+    return (
+        f"{question.model.name} on a {question.mac.name} Mac ({limit}, {gib(question.limit.limit_bytes)} GiB for the GPU),"
+        f" {NAME}, context {settings.context_tokens:,} tokens{per_sequence},"
+        f" KV {settings.kv_type_k}/{settings.kv_type_v}, micro-batch {settings.ubatch}"
+    )
+
+
+def _one_text(answer: Answer) -> str:
+    question, weights, needed = answer.question, answer.weights, answer.estimate
+    known = answer.basis
+    config = question.model.config
+    details = {
+        "weights": f"{weights.recipe}, {weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB",
+        "kv_cache": f"{config.full_attention_layers} of {config.num_hidden_layers} layers have one",
+        "recurrent_state": f"{config.linear_attention_layers} linear-attention layers, fixed per sequence",
+        "compute_buffer": f"at most {gib(needed.compute_buffer_upper_bytes)} on Metal",
+        "vision": "mmproj F16",
+        "mtp": "its weights, cache, state and buffers",
+    }
+    rows = [
+        [PART_NAMES[name], known[name + "_bytes"].value, details[name], gib(size)]
+        for name, size in needed.parts.items()
+        if size or name not in ("vision", "mtp")
+    ]
+    rows.append(["total", "", "", gib(needed.total_bytes)])
+    rows.append(["GPU limit", question.limit.basis.value, question.limit.note, gib(question.limit.limit_bytes)])
+    rows.append(["reserve", "", "kept free below the limit, for Metal, macOS and other programs", gib(answer.reserve_bytes)])
+    rows.append(["headroom", "", "limit less reserve less total", gib(answer.headroom_bytes)])
+    table = aligned(["", "known", "", "GiB"], rows, left=3)
+    lines = [
+        _headline(answer),
+        "",
+        f"{_verdict_text(answer)}: {gib(needed.total_bytes)} of {gib(question.limit.limit_bytes)} GiB",
+        "",
+        *table,
+        "",
+        "largest context that fits: " + (f"{answer.max_context_tokens:,} tokens" if answer.max_context_tokens else "none"),
+        *_bullets("what would make it fit", answer.advice),
+        *_bullets("note", answer.notes),
+        *_bullets("not counted", answer.left_out),
+    ]
+    return "\n".join(lines)
+
+
+def _verdict_text(answer: Answer) -> str:
+    words = answer.verdict.value.replace("_", " ")
+    return f"{BOLD}{COLOURS[answer.verdict]}{words}{RESET}"
+
+
+def _bullets(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"{title}: {lines[0]}"] if len(lines) == 1 else [f"{title}:", *(f"  - {line}" for line in lines)] if lines else []
+
+
+_TABLE_HEADER = ["recipe", "bits/weight", "file GB", "total GiB", "headroom GiB", "max context", "verdict"]
+
+
+def _table_row(answer: Answer) -> list[str]:
+    largest = answer.max_context_tokens
+    return [
+        answer.weights.recipe,
+        f"{answer.weights.bits_per_weight:.2f}",
+        gb(answer.weights.file_bytes),
+        gib(answer.estimate.total_bytes),
+        gib(answer.headroom_bytes),
+        tokens(largest) if largest else "-",
+        answer.verdict.value.replace("_", " "),
+    ]
+
+
+def _many_text(answers: Sequence[Answer]) -> str:
+    header, *rows = aligned(_TABLE_HEADER, [_table_row(answer) for answer in answers])
+    coloured = [
+        line[: len(line) - len(words)] + COLOURS[answer.verdict] + words + RESET
+        for line, answer in zip(rows, answers, strict=True)
+        for words in [answer.verdict.value.replace("_", " ")]
+    ]
+    return "\n".join([_headline(answers[0]), "", header, *coloured, "", *_common_lines(answers)])
+
+
+def _common_lines(answers: Sequence[Answer]) -> list[str]:
+    """Return what holds for every row, and where the rows' other generation of macOS disagrees."""
+    first = answers[0]
+    lines = [
+        f"total = weights + KV cache + recurrent state + compute buffers; headroom = GPU limit"
+        f" ({first.question.limit.basis.value}) - reserve of {gib(first.reserve_bytes)} GiB - total."
+    ]
+    shared = [note for note in first.notes if all(note in answer.notes for answer in answers)]
+    lines += [f"Note: {note}." for note in shared]
+    others: dict[str, list[str]] = {}
+    for answer in answers:
+        for note in answer.notes:
+            if note not in shared:
+                others.setdefault(note, []).append(answer.weights.recipe)
+    lines += [f"Note for {', '.join(recipes)}: {note}." for note, recipes in others.items()]
+    lines.append(f"Not counted: {'; '.join(first.left_out)}.")
+    lines.append("Add --quant RECIPE for the breakdown and what would make it fit.")
+    return lines

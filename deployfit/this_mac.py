@@ -1,0 +1,48 @@
+"""The machine that deployfit runs on, if it is a Mac: asked of sysctl, as Apple's own tools do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployfit.errors import InputError
+from deployfit.hardware import Mac
+from deployfit.units import MIB
+
+KEYS = ("hw.memsize", "machdep.cpu.brand_string", "kern.osproductversion")
+WIRED_LIMIT_KEY = "iogpu.wired_limit_mb"
+WAY_OUT = "say which Mac is meant, such as --mac 32 or --mac 'M4 Max 64'"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ThisMac:
+    """What sysctl says: the Mac, its macOS version, and the raised GPU limit (0 if it was not raised)."""
+
+    mac: Mac
+    macos: str
+    wired_limit_bytes: int
+
+
+def this_mac() -> ThisMac:
+    """Return this machine; raise InputError where it is not a Mac with Apple silicon."""
+    answers = [_sysctl(key) for key in KEYS]
+    memory, brand, macos = answers
+    if not memory.isdigit() or not macos:
+        raise InputError(f"this machine is not a Mac; {WAY_OUT}")
+    if not brand.startswith("Apple "):
+        raise InputError(f"this Mac has no Apple silicon; {WAY_OUT}")
+    wired = _sysctl(WIRED_LIMIT_KEY)
+    return ThisMac(
+        mac=Mac(chip=brand.removeprefix("Apple "), memory_bytes=int(memory)),
+        macos=macos,
+        wired_limit_bytes=int(wired) * MIB if wired.isdigit() else 0,
+    )
+
+
+def _sysctl(key: str) -> str:
+    import subprocess
+
+    try:
+        done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
