@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cache
 
 from deployfit.errors import DataError, InputError, quoted
 from deployfit.formats.gguf_recipes import Recipe, parse_recipes
@@ -28,7 +28,7 @@ def _data_text(name: str) -> str:
         return file.read()
 
 
-@lru_cache(maxsize=None)
+@cache
 def models() -> dict[str, Model]:
     """Return the catalogue: models by name.
 
@@ -38,7 +38,7 @@ def models() -> dict[str, Model]:
     return {model.name: model for model in parse_models(_data_text("models.csv"), "data/models.csv")}
 
 
-@lru_cache(maxsize=None)
+@cache
 def recipes() -> dict[str, Recipe]:
     """Return llama.cpp's recipes by name.
 
@@ -48,7 +48,7 @@ def recipes() -> dict[str, Recipe]:
     return parse_recipes(_data_text("gguf_recipes.csv"), "data/gguf_recipes.csv")
 
 
-@lru_cache(maxsize=None)
+@cache
 def macs() -> list[MacRow]:
     """Return the chips and the memory sizes that they were sold with.
 
@@ -58,7 +58,7 @@ def macs() -> list[MacRow]:
     return parse_macs(_data_text("macs.csv"), "data/macs.csv")
 
 
-@lru_cache(maxsize=None)
+@cache
 def gpu_limits() -> list[LimitRow]:
     """Return what Macs lend to the GPU, by macOS generation and memory.
 
@@ -76,10 +76,7 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
     """
     place = os.path.basename(path)
     text = _file_text(path)
-    if not text.lstrip().startswith("{"):
-        found = parse_models(text, place)
-    else:
-        found = _json_models(text, place, wanted)
+    found = parse_models(text, place) if not text.lstrip().startswith("{") else _json_models(text, place, wanted)
     faults = [f"{place}: {model.name}: {fault}" for model in found for fault in model.faults()]
     if faults:
         raise DataError(faults)
@@ -92,7 +89,9 @@ def _file_text(path: str) -> str:
             text = file.read(MOST_CATALOG_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise InputError(f"catalog {quoted(path)}: {reason}; give a CSV like data/models.csv or a config.json") from None
+        raise InputError(
+            f"catalog {quoted(path)}: {reason}; give a CSV like data/models.csv or a config.json"
+        ) from None
     if len(text) > MOST_CATALOG_BYTES:
         raise InputError(f"catalog {quoted(path)}: more than 16 MiB; give a CSV like data/models.csv or a config.json")
     return text

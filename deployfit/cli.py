@@ -53,7 +53,7 @@ def _complain(text: str) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="deployfit")
 def cli() -> None:
-    """Does this model fit my Mac, and how will it run?"""
+    """Say whether a model fits a Mac, to the byte and offline."""
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -64,8 +64,20 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options: Sequence[Decorator] = (
         click.option("--imatrix/--no-imatrix", help="Quantized with an importance matrix.  [default: no-imatrix]"),
         click.option("--mtp", is_flag=True, help="Count the multi-token-prediction (MTP) layer."),
-        click.option("--catalog", "catalog_file", metavar="FILE", help="Your own models: a CSV like data/models.csv, or a config.json."),
-        click.option("--format", "format_name", default="text", show_default=True, metavar="|".join(FORMATS), help="How to print."),
+        click.option(
+            "--catalog",
+            "catalog_file",
+            metavar="FILE",
+            help="Your own models: a CSV like data/models.csv, or a config.json.",
+        ),
+        click.option(
+            "--format",
+            "format_name",
+            default="text",
+            show_default=True,
+            metavar="|".join(FORMATS),
+            help="How to print.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -74,19 +86,39 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @cli.command()
 @click.argument("model")
-@click.option("--quant", "quants", multiple=True, metavar="RECIPE", help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]")
+@click.option(
+    "--quant",
+    "quants",
+    multiple=True,
+    metavar="RECIPE",
+    help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]",
+)
 @click.option("--runtime", default=NAME, show_default=True, help="The engine.")
 @click.option("--mac", metavar="MAC", help="Memory in GB, or chip and memory: 32, 'M4 Max 64'.  [default: this Mac]")
-@click.option("--macos", metavar="VERSION", help=f"macOS version: 15, 26, ...  [default: this Mac's, else {DEFAULT_MACOS}]")
+@click.option(
+    "--macos", metavar="VERSION", help=f"macOS version: 15, 26, ...  [default: this Mac's, else {DEFAULT_MACOS}]"
+)
 @click.option("--wired-limit", metavar="SIZE", help="GPU limit as raised with iogpu.wired_limit_mb: 28g, 28672m.")
-@click.option("--context", default=DEFAULT_CONTEXT, show_default=True, metavar="TOKENS", help="Context of all sequences together: 32768, 32k.")
-@click.option("--kv-type", default="f16", show_default=True, metavar="TYPE", help=f"Type of the KV cache: {', '.join(KV_TYPES)}.")
+@click.option(
+    "--context",
+    default=DEFAULT_CONTEXT,
+    show_default=True,
+    metavar="TOKENS",
+    help="Context of all sequences together: 32768, 32k.",
+)
+@click.option(
+    "--kv-type", default="f16", show_default=True, metavar="TYPE", help=f"Type of the KV cache: {', '.join(KV_TYPES)}."
+)
 @click.option("--kv-type-k", metavar="TYPE", help="The keys' type, if it differs.")
 @click.option("--kv-type-v", metavar="TYPE", help="The values' type, if it differs.")
-@click.option("--parallel", default="1", show_default=True, metavar="N", help="Sequences at once; they share the context.")
+@click.option(
+    "--parallel", default="1", show_default=True, metavar="N", help="Sequences at once; they share the context."
+)
 @click.option("--ubatch", default=str(DEFAULT_UBATCH), show_default=True, metavar="TOKENS", help="Micro-batch (-ub).")
 @click.option("--vision", is_flag=True, help="Count the vision tower (mmproj, F16).")
-@click.option("--exit-code", "use_exit_code", is_flag=True, help="Exit with 3 if nothing asked for runs within the GPU limit.")
+@click.option(
+    "--exit-code", "use_exit_code", is_flag=True, help="Exit with 3 if nothing asked for runs within the GPU limit."
+)
 @shared_options
 def fit(
     model: str,
@@ -184,7 +216,13 @@ def _render_fit(answers: Sequence[Answer], format_name: str) -> str:
 
 @cli.command()
 @click.argument("names", metavar="[MODEL]...", nargs=-1)
-@click.option("--quant", "quants", multiple=True, metavar="RECIPE", help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]")
+@click.option(
+    "--quant",
+    "quants",
+    multiple=True,
+    metavar="RECIPE",
+    help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]",
+)
 @shared_options
 def table(
     names: tuple[str, ...],

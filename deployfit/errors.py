@@ -24,7 +24,7 @@ class DataError(DeployfitError):
 
 
 def quoted(text: object) -> str:
-    """Return text for echoing in a message: quoted, cut short, control characters made visible.
+    r"""Return text for echoing in a message: quoted, cut short, control characters made visible.
 
     >>> quoted("Qwen3.5-28B")
     "'Qwen3.5-28B'"
@@ -38,7 +38,7 @@ def quoted(text: object) -> str:
 
 
 def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is not in a closed list, with the nearest names.
+    """Return the error for a name that is not in a closed list, with the nearest name.
 
     >>> print(unknown("model", "Qwen3.5-28B", ["Qwen3.5-27B", "Qwen3.5-0.8B"]))
     no model 'Qwen3.5-28B'; did you mean Qwen3.5-27B?
@@ -49,9 +49,9 @@ def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
 
     names = list(known)
     by_folded = {name.casefold(): name for name in names}
-    near = get_close_matches(str(got).casefold(), by_folded, n=3, cutoff=0.6)
+    near = get_close_matches(str(got).casefold(), by_folded, n=1, cutoff=0.6)
     if near:
-        hint = "did you mean " + " or ".join(by_folded[name] for name in near) + "?"
+        hint = f"did you mean {by_folded[near[0]]}?"
     else:
         hint = "known: " + ", ".join(names)
     return InputError(f"no {kind} {quoted(got)}; {hint}")

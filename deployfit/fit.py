@@ -99,9 +99,7 @@ class Fit:
         self._limits = limits
         self._recipes = recipes
         quantizer = Quantizer(question.model, imatrix=question.imatrix, mtp=question.mtp)
-        self._weights: Callable[[str], Weights] = lru_cache(maxsize=None)(
-            lambda name: quantizer.weights(recipes[name])
-        )
+        self._weights: Callable[[str], Weights] = lru_cache(maxsize=None)(lambda name: quantizer.weights(recipes[name]))
 
     def makeable(self) -> list[str]:
         """Return the recipes that llama.cpp can make of this model, smallest first."""
@@ -225,7 +223,9 @@ class Fit:
                 break
         smaller = self._next_smaller(weights, budget)
         if smaller:
-            advice.append(f"--quant {smaller.recipe}: the next smaller recipe that fits ({gib(smaller.tensor_bytes)} GiB)")
+            advice.append(
+                f"--quant {smaller.recipe}: the next smaller recipe that fits ({gib(smaller.tensor_bytes)} GiB)"
+            )
         raise_to = ceil_to(needed.total_bytes + GPU_RESERVE, MIB)
         if question.limit.limit_bytes < raise_to <= highest_raised_limit(question.mac):
             advice.append(
@@ -244,5 +244,3 @@ class Fit:
             if other.tensor_bytes <= most and other.tensor_bytes < weights.tensor_bytes
         ]
         return max(fitting, key=lambda other: other.tensor_bytes, default=None)
-
-

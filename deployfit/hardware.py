@@ -56,7 +56,11 @@ class MacRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LimitRow:
-    """A row of `data/gpu_limits.csv`: what a Mac of this memory lends to its GPU."""
+    """A row of `data/gpu_limits.csv`: what a Mac of this memory lends to its GPU.
+
+    The share of two thirds is kept as the 32-bit float nearest to it: 24 GB Macs logged one page more than
+    16 GiB, which only that explains.
+    """
 
     generation: int
     memory_gib: int
@@ -156,9 +160,7 @@ def bandwidths(mac: Mac, macs: Sequence[MacRow]) -> list[int]:
     """Return the memory bandwidths in GB/s that a Mac of this chip and memory can have."""
     memory = mac.memory_bytes // GIB
     return [
-        row.bandwidth_gb_s
-        for row in macs
-        if row.chip == mac.chip and memory in row.memory_gib and row.bandwidth_gb_s
+        row.bandwidth_gb_s for row in macs if row.chip == mac.chip and memory in row.memory_gib and row.bandwidth_gb_s
     ]
 
 
@@ -169,7 +171,12 @@ def parse_macos(text: str) -> int:
     15
     """
     major, *rest = text.strip().split(".")
-    if not (major.isascii() and major.isdigit() and len(major) <= 3 and all(part.isascii() and part.isdigit() for part in rest)):
+    if not (
+        major.isascii()
+        and major.isdigit()
+        and len(major) <= 3
+        and all(part.isascii() and part.isdigit() for part in rest)
+    ):
         raise InputError(f"macos: expected a version such as 15 or 26.3, got {quoted(text)}")
     version = int(major)
     if not FIRST_MACOS <= version <= LAST_MACOS or 15 < version < 26:
@@ -210,7 +217,9 @@ def raised_limit(mac: Mac, limit_bytes: int) -> GpuLimit:
         raise InputError(
             f"wired limit: {gib(limit_bytes)} GiB is more than the {gib(mac.memory_bytes)} GiB of memory; choose less"
         )
-    return GpuLimit(limit_bytes=limit_bytes, basis=Basis.MEASURED, note="iogpu.wired_limit_mb as set; Metal then lends exactly that")
+    return GpuLimit(
+        limit_bytes=limit_bytes, basis=Basis.MEASURED, note="iogpu.wired_limit_mb as set; Metal then lends exactly that"
+    )
 
 
 def highest_raised_limit(mac: Mac) -> int:

@@ -74,10 +74,7 @@ def parse_models(text: str, place: str) -> list[Model]:
 
 def _parse_model(row: Row) -> Model:
     moe = bool(row.number("num_experts", blank=True))
-    if moe:
-        blank = DENSE_COLUMNS
-    else:
-        blank = EXPERT_COLUMNS
+    blank: tuple[str, ...] = DENSE_COLUMNS if moe else EXPERT_COLUMNS
     numbers = {
         column: row.number(column, least=0 if column in MAY_BE_ZERO else 1, blank=column in blank)
         for column in CONFIG_COLUMNS
@@ -103,7 +100,9 @@ def model_from_config(config: Mapping[str, Any], name: str, place: str) -> Model
     """Return the model that a `config.json` of this architecture describes."""
     architecture = config.get("model_type")
     if architecture not in ARCHITECTURES:
-        raise DataError([f"{place}: model_type: expected one of {', '.join(ARCHITECTURES)}, got {quoted(architecture)}"])
+        raise DataError(
+            [f"{place}: model_type: expected one of {', '.join(ARCHITECTURES)}, got {quoted(architecture)}"]
+        )
     faults: list[str] = []
 
     def section(key: str) -> Mapping[str, Any]:

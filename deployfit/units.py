@@ -15,6 +15,8 @@ MIB = 1024**2
 GIB = 1024**3
 GB = 10**9
 
+TOKEN_UNITS = {"": 1, "k": KIB, "m": MIB}
+
 _TOKENS = re.compile(r"([0-9]{1,12})([kKmM]?)", re.ASCII)
 _LIMIT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(g|gib|gb|m|mib|mb)", re.ASCII | re.IGNORECASE)
 
@@ -37,7 +39,7 @@ def parse_tokens(text: str) -> int:
     match = _TOKENS.fullmatch(text.strip())
     if match is None:
         raise InputError(f"context: expected a whole number of tokens such as 32768 or 32k, got {quoted(text)}")
-    return int(match[1]) * {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()]
+    return int(match[1]) * TOKEN_UNITS[match[2].lower()]
 
 
 def parse_limit(text: str) -> int:
@@ -53,7 +55,7 @@ def parse_limit(text: str) -> int:
         raise InputError(f"wired limit: expected a size with its unit such as 28g or 28672m, got {quoted(text)}")
     whole, _, decimals = match[1].partition(".")
     unit = GIB if match[2][0].lower() == "g" else MIB
-    return int(whole) * unit + int(decimals or 0) * unit // 10 ** len(decimals)
+    return int(whole) * unit + int(decimals or 0) * unit // int("1" + "0" * len(decimals))
 
 
 def gib(size_bytes: int, digits: int = 2) -> str:

@@ -137,9 +137,9 @@ def tensor_types(
 
 def _wanted(recipe: Recipe, tensor: GgufTensor, case: Case) -> TensorType:
     for rule in recipe.rules:
-        if rule.role == tensor.role or (rule.role == EXPERTS_ROLE and tensor.is_experts):
-            if all(condition(case) for condition in rule.conditions):
-                return rule.tensor_type
+        concerned = rule.role == tensor.role or (rule.role == EXPERTS_ROLE and tensor.is_experts)
+        if concerned and all(condition(case) for condition in rule.conditions):
+            return rule.tensor_type
     return recipe.default
 
 

@@ -107,9 +107,10 @@ def _headline(answer: Answer) -> str:
     question = answer.question
     settings = question.settings
     per_sequence = f" for {settings.parallel} sequences" if settings.parallel > 1 else ""
+    lent = gib(question.limit.limit_bytes)
     limit = "raised limit" if question.raised else f"macOS {question.macos}"
     return (
-        f"{question.model.name} on a {question.mac.name} Mac ({limit}, {gib(question.limit.limit_bytes)} GiB for the GPU),"
+        f"{question.model.name} on a {question.mac.name} Mac ({limit}, {lent} GiB for the GPU),"
         f" {NAME}, context {settings.context_tokens:,} tokens{per_sequence},"
         f" KV {settings.kv_type_k}/{settings.kv_type_v}, micro-batch {settings.ubatch}"
     )
@@ -134,7 +135,9 @@ def _one_text(answer: Answer) -> str:
     ]
     rows.append(["total", "", "", gib(needed.total_bytes)])
     rows.append(["GPU limit", question.limit.basis.value, question.limit.note, gib(question.limit.limit_bytes)])
-    rows.append(["reserve", "", "kept free below the limit, for Metal, macOS and other programs", gib(answer.reserve_bytes)])
+    rows.append(
+        ["reserve", "", "kept free below the limit, for Metal, macOS and other programs", gib(answer.reserve_bytes)]
+    )
     rows.append(["headroom", "", "limit less reserve less total", gib(answer.headroom_bytes)])
     table = aligned(["", "known", "", "GiB"], rows, left=3)
     lines = [
@@ -144,7 +147,8 @@ def _one_text(answer: Answer) -> str:
         "",
         *table,
         "",
-        "largest context that fits: " + (f"{answer.max_context_tokens:,} tokens" if answer.max_context_tokens else "none"),
+        "largest context that fits: "
+        + (f"{answer.max_context_tokens:,} tokens" if answer.max_context_tokens else "none"),
         *_bullets("what would make it fit", answer.advice),
         *_bullets("note", answer.notes),
         *_bullets("not counted", answer.left_out),
@@ -158,7 +162,13 @@ def _verdict_text(answer: Answer) -> str:
 
 
 def _bullets(title: str, lines: Sequence[str]) -> list[str]:
-    return [f"{title}: {lines[0]}"] if len(lines) == 1 else [f"{title}:", *(f"  - {line}" for line in lines)] if lines else []
+    return (
+        [f"{title}: {lines[0]}"]
+        if len(lines) == 1
+        else [f"{title}:", *(f"  - {line}" for line in lines)]
+        if lines
+        else []
+    )
 
 
 _TABLE_HEADER = ["recipe", "bits/weight", "file GB", "total GiB", "headroom GiB", "max context", "verdict"]

@@ -31,7 +31,9 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int 
     | Q8_0 | 26.6 |
     """
     rule = ["---" if index < left else "---:" for index in range(len(header))]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows))
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (header, rule, *rows)
+    )
 
 
 def csv_text(rows: Sequence[Mapping[str, object]]) -> str:

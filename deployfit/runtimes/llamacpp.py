@@ -147,8 +147,7 @@ def _batch(settings: Settings) -> Batch:
         outputs=settings.micro_batch,
         sequences=settings.parallel,
         sequence_context=settings.sequence_tokens,
-        quantized_keys=kv_tensor_type(settings.kv_type_k).block_size > 1,
-        quantized_values=kv_tensor_type(settings.kv_type_v).block_size > 1,
+        kv_types=(kv_tensor_type(settings.kv_type_k), kv_tensor_type(settings.kv_type_v)),
     )
 
 

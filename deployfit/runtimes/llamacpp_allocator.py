@@ -77,8 +77,11 @@ def take_over(arena: Arena, node: Tensor) -> bool:
     """Place `node` over an operand that has no other use, if there is one."""
     for source in node.sources:
         if (
-            source.allocated and not source.is_output and source.shape == node.shape
-            and source.readers == 1 and source.views == 0
+            source.allocated
+            and not source.is_output
+            and source.shape == node.shape
+            and source.readers == 1
+            and source.views == 0
         ):
             node.offset = source.offset
             source.allocated = False
@@ -107,7 +110,7 @@ def peak_bytes(nodes: Sequence[Tensor]) -> int:
     """Return the highest address the allocator hands out for `nodes`."""
     arena = Arena()
     for node in nodes:
-        if node.size and not node.external:
+        if node.root is None and not node.external:
             if node.op not in IN_PLACE_OPS or not take_over(arena, node):
                 node.offset = arena.take(ceil_to(node.size, ALIGNMENT))
             node.allocated = True

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from deployfit.architectures.qwen35 import Qwen35
+from deployfit.formats.ggml import TensorType
 from deployfit.units import ceil_to
 
 F32_BYTES = 4
@@ -30,8 +31,7 @@ class Batch:
     outputs: int  # how many of them get logits: all, less the padding to whole sequences
     sequences: int
     sequence_context: int
-    quantized_keys: bool
-    quantized_values: bool
+    kv_types: tuple[TensorType, TensorType]
 
     @property
     def sequence_tokens(self) -> int:
@@ -49,11 +49,17 @@ class Batch:
         return F16_BYTES * self.sequence_context * self.tokens
 
 
+def is_quantized(tensor_type: TensorType) -> bool:
+    """Return whether a type stores numbers in blocks."""
+    return tensor_type.block_size > 1
+
+
 def rotation_widths(config: Qwen35, batch: Batch) -> tuple[int, int]:
     """Return the widths of the rotations of quantized keys and values, 0 where nothing is quantized."""
+    keys, values = batch.kv_types
     return (
-        (config.head_dim & -config.head_dim) * batch.quantized_keys,  # the widest power of two that divides a head
-        VALUE_ROTATION_WIDTH * batch.quantized_values,
+        (config.head_dim & -config.head_dim) * is_quantized(keys),  # the widest power of two that divides a head
+        VALUE_ROTATION_WIDTH * is_quantized(values),
     )
 
 
@@ -87,13 +93,27 @@ class Tensor:
     """
 
     __slots__ = (
-        "op", "size", "shape", "sources", "root", "external", "is_output",
-        "readers", "views", "allocated", "offset",
+        "allocated",
+        "external",
+        "is_output",
+        "offset",
+        "op",
+        "readers",
+        "root",
+        "shape",
+        "size",
+        "sources",
+        "views",
     )
 
     def __init__(
-        self, op: str, size: int, shape: Shape | None, sources: tuple[Tensor, ...],
-        root: Tensor | None = None, external: bool = False,
+        self,
+        op: str,
+        size: int,
+        shape: Shape | None,
+        sources: tuple[Tensor, ...],
+        root: Tensor | None = None,
+        external: bool = False,
     ) -> None:
         self.op = op
         self.size = size
@@ -141,9 +161,9 @@ class Graph:
         self.nodes.append(node)
         return node
 
-    def copy_in(self, size: int) -> Tensor:
+    def copy_in(self, size: int, shape: Shape | None = None) -> Tensor:
         """Append the device copy of a host tensor, made at the start of the split."""
-        node = Tensor("NONE", size, None, ())
+        node = Tensor("NONE", size, shape, ())
         self.nodes.append(node)
         return node
 
@@ -173,13 +193,16 @@ def add_inputs(graph: Graph) -> Inputs:
     """Append the copies at the start of the device split."""
     config, batch = graph.config, graph.batch
     tokens = batch.tokens
-    embedding = graph.copy_in(F32_BYTES * config.hidden_size * tokens)
+    embedding = graph.copy_in(F32_BYTES * config.hidden_size * tokens, (config.hidden_size, tokens))
     state_rows = graph.copy_in(I32_BYTES * batch.sequences)
     no_state_rows = graph.copy_in(0)
     positions = graph.copy_in(I32_BYTES * POSITION_AXES * tokens)
     key_width, value_width = rotation_widths(config, batch)
     return Inputs(
-        embedding, state_rows, no_state_rows, positions,
+        embedding,
+        state_rows,
+        no_state_rows,
+        positions,
         key_rotation=graph.copy_in(F32_BYTES * key_width**2) if key_width else None,
         value_rotation=graph.copy_in(F32_BYTES * value_width**2) if value_width else None,
         key_rows=graph.copy_in(I64_BYTES * tokens),
@@ -250,7 +273,9 @@ def add_linear_attention(graph: Graph, inputs: Inputs, normed: Tensor) -> Tensor
     silu = graph.view(graph.compute("MUL_MAT", (config.linear_value_dim, tokens), normed), value_shape)
     silu = graph.compute("UNARY", value_shape, silu)
     output = graph.view(graph.compute("MUL", value_shape, output, silu))
-    return graph.view(graph.compute("MUL_MAT", (config.hidden_size, per, sequences), output), (config.hidden_size, tokens))
+    return graph.view(
+        graph.compute("MUL_MAT", (config.hidden_size, per, sequences), output), (config.hidden_size, tokens)
+    )
 
 
 def add_rotation(graph: Graph, source: Tensor, rotation: Tensor | None, width: int, shape: Shape) -> Tensor:
@@ -269,6 +294,16 @@ def add_cache_write(graph: Graph, values: Tensor, rows: Tensor) -> Tensor:
     target = graph.view(cache) if graph.batch.streams > 1 else cache
     graph.store("SET_ROWS", cache, flat, rows, target)
     return cache
+
+
+def add_cache_read(graph: Graph, cache: Tensor, tensor_type: TensorType) -> Tensor:
+    """Append the view of a whole cache; flash attention wants an F32 cache copied to F16 first."""
+    config, batch = graph.config, graph.batch
+    stored = graph.view(graph.view(cache))
+    if tensor_type.name != "F32":
+        return stored
+    shape = (config.head_dim, batch.sequence_context, config.num_key_value_heads, batch.streams)
+    return graph.compute("CPY", shape, stored, itemsize=F16_BYTES)
 
 
 def add_full_attention(graph: Graph, inputs: Inputs, normed: Tensor) -> Tensor:
@@ -292,8 +327,9 @@ def add_full_attention(graph: Graph, inputs: Inputs, normed: Tensor) -> Tensor:
     key_cache = add_cache_write(graph, key, inputs.key_rows)
     value_cache = add_cache_write(graph, value, inputs.value_rows)
     query = graph.view(graph.view(query))
-    keys = graph.view(graph.view(key_cache))
-    values = graph.view(graph.view(value_cache))
+    key_type, value_type = batch.kv_types
+    keys = add_cache_read(graph, key_cache, key_type)
+    values = add_cache_read(graph, value_cache, value_type)
     result = graph.compute("FLASH_ATTN_EXT", (width, tokens), query, keys, values, inputs.mask)
     result = graph.view(result, (width, tokens))
     result = add_rotation(graph, result, inputs.value_rotation, value_width, (width, tokens))
