@@ -50,8 +50,5 @@ def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
     names = list(known)
     by_folded = {name.casefold(): name for name in names}
     near = get_close_matches(str(got).casefold(), by_folded, n=1, cutoff=0.6)
-    if near:
-        hint = f"did you mean {by_folded[near[0]]}?"
-    else:
-        hint = "known: " + ", ".join(names)
+    hint = f"did you mean {by_folded[near[0]]}?" if near else "known: " + ", ".join(names)
     return InputError(f"no {kind} {quoted(got)}; {hint}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.formats.gguf import GgufTensor, gguf_tensors
@@ -15,8 +15,7 @@ from deployfit.runtimes import llamacpp
 from deployfit.runtimes.llamacpp import Settings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """A recipe's weights for one model.
 
     `tensor_bytes` are all tensors of the file, `mtp_bytes` those of its MTP block (0 if it has none).
@@ -60,8 +59,7 @@ class Quantizer:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What a running model occupies, in bytes; the parts do not overlap and add up to the total.
 
     `mtp_bytes` is all that drafting with the MTP layer adds, its weights included; `compute_buffer_upper_bytes`

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
+from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
@@ -44,8 +44,7 @@ class Verdict(Enum):
 RUNS = (Verdict.FITS, Verdict.TIGHT)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What is asked: a model, how it is run, and on which Mac.
 
     `macos` is a major version. `wired_limit_bytes` is 0 unless the user has raised the limit.
@@ -62,8 +61,7 @@ class Question:
     vision: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The verdict on one recipe, with the numbers behind it."""
 
     question: Question
@@ -155,7 +153,7 @@ class Fit:
         step = CONTEXT_STEP * settings.parallel
 
         def at(steps: int) -> Settings:
-            return replace(settings, context_tokens=min(steps * step, trained))
+            return settings._replace(context_tokens=min(steps * step, trained))
 
         trained = question.model.config.max_position_embeddings
         low, high = 0, -(-trained // step)
@@ -215,7 +213,7 @@ class Fit:
         if largest:
             advice.append(f"--context {largest}: the largest that fits ({tokens(largest)} tokens)")
         for kv_type in ("q8_0", "q4_0"):
-            settings = replace(question.settings, kv_type_k=kv_type, kv_type_v=kv_type)
+            settings = question.settings._replace(kv_type_k=kv_type, kv_type_v=kv_type)
             if question.settings.kv_type_k in ("f32", "f16", "bf16") and (
                 self._estimate(weights, settings).total_bytes <= budget
             ):

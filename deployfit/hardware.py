@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError, quoted, unknown
@@ -31,8 +31,7 @@ FIRST_MACOS = 11  # the first for Apple silicon
 LAST_MACOS = 27  # the last whose limits were observed
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mac:
+class Mac(NamedTuple):
     """A Mac: its memory, and its chip where that is known ("" otherwise)."""
 
     chip: str
@@ -45,8 +44,7 @@ class Mac:
         return f"{self.chip} {memory:g} GB".strip()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MacRow:
+class MacRow(NamedTuple):
     """A row of `data/macs.csv`: a chip with one bandwidth, and the memory sizes it was sold with."""
 
     chip: str
@@ -54,8 +52,7 @@ class MacRow:
     memory_gib: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LimitRow:
+class LimitRow(NamedTuple):
     """A row of `data/gpu_limits.csv`: what a Mac of this memory lends to its GPU.
 
     The share of two thirds is kept as the 32-bit float nearest to it: 24 GB Macs logged one page more than
@@ -76,8 +73,7 @@ class LimitRow:
         return ceil_to(share - self.less_gib * GIB, PAGE)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GpuLimit:
+class GpuLimit(NamedTuple):
     """How much memory the GPU may use, and how that is known."""
 
     limit_bytes: int

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from deployfit.architectures.qwen35 import Qwen35, Tensor, Vision, checkpoint_tensors
 from deployfit.errors import DataError, quoted
@@ -14,8 +13,7 @@ from deployfit.tables import Row, parse_table
 QWEN35_FLOAT32_TENSORS = ("A_log", "linear_attn.norm.weight")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A row of `data/models.csv`, or a user's own.
 
     `total_params` and `checkpoint_bytes` are the published figures, 0 where none is known; `checkpoint_bytes`
@@ -49,8 +47,8 @@ class Model:
         ]
 
 
-VISION_COLUMNS = {field.name: "vision_" + field.name for field in fields(Vision)}
-CONFIG_COLUMNS = [field.name for field in fields(Qwen35) if field.name != "vision"]
+VISION_COLUMNS = {field: "vision_" + field for field in Vision._fields}
+CONFIG_COLUMNS = [field for field in Qwen35._fields if field != "vision"]
 DENSE_COLUMNS = ("intermediate_size",)
 EXPERT_COLUMNS = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size")
 MAY_BE_ZERO = ("mtp_num_hidden_layers",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.hardware import Mac
@@ -13,8 +13,7 @@ WIRED_LIMIT_KEY = "iogpu.wired_limit_mb"
 WAY_OUT = "say which Mac is meant, such as --mac 32 or --mac 'M4 Max 64'"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ThisMac:
+class ThisMac(NamedTuple):
     """What sysctl says: the Mac, its macOS version, and the raised GPU limit (0 if it was not raised)."""
 
     mac: Mac

@@ -66,8 +66,8 @@ def test_mmproj_is_the_published_file_less_its_header(name: str, file_bytes: int
 def hub_config(name: str) -> dict[str, Any]:
     """The config.json of a catalogue model, in the Hub's layout."""
     config = models()[name].config
-    text = {field: getattr(config, field) for field in config.__dataclass_fields__ if field != "vision"}
-    vision = {field: getattr(config.vision, field) for field in config.vision.__dataclass_fields__}
+    text = {field: getattr(config, field) for field in config._fields if field != "vision"}
+    vision = {field: getattr(config.vision, field) for field in config.vision._fields}
     tied = text.pop("tie_word_embeddings")
     kind = "qwen3_5_moe" if config.is_moe else "qwen3_5"
     return {"model_type": kind, "tie_word_embeddings": tied, "text_config": text, "vision_config": vision}

@@ -9,9 +9,9 @@ parameters of the tensors listed here add up to the published count.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from math import prod
+from typing import NamedTuple
 
 
 class Part(Enum):
@@ -22,8 +22,7 @@ class Part(Enum):
     MTP = "mtp"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Vision:
+class Vision(NamedTuple):
     """The vision tower's numbers, named as in `vision_config`."""
 
     depth: int
@@ -38,8 +37,7 @@ class Vision:
     num_position_embeddings: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Qwen35:
+class Qwen35(NamedTuple):
     """A configuration: the text model's numbers as in `text_config`, and the vision tower's.
 
     `intermediate_size` is 0 in a mixture of experts, the four expert numbers are 0 in a dense model.
@@ -97,8 +95,7 @@ class Qwen35:
         return (layer + 1) % self.full_attention_interval == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor of the checkpoint; the shape is (rows, columns) as PyTorch stores it."""
 
     name: str

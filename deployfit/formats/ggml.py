@@ -6,11 +6,10 @@ bits per weight are for display only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class TensorType:
+class TensorType(NamedTuple):
     """One block layout: `block_bytes` hold `block_size` consecutive numbers of a row."""
 
     name: str

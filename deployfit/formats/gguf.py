@@ -6,8 +6,8 @@ Source: llama.cpp's Qwen3.5 conversion and the GGUF writer (2026-10-01).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from deployfit.architectures.qwen35 import Qwen35, Shapes, mtp_shapes, text_shapes
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
@@ -19,8 +19,7 @@ F32 = TENSOR_TYPES["F32"]
 BF16 = TENSOR_TYPES["BF16"]
 
 
-@dataclass(frozen=True, slots=True)
-class GgufTensor:
+class GgufTensor(NamedTuple):
     """A tensor of a GGUF file as its BF16 source file holds it.
 
     `shape` begins with the row length, as GGUF writes it. `role` is the quantizer's category, "" for the

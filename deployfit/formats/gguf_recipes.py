@@ -9,7 +9,7 @@ is here: what happens to rows of numbers that do not divide into blocks. Source:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deployfit.errors import DataError, InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
@@ -21,8 +21,7 @@ EXPERTS_ROLE = "experts"  # any stack of expert matrices, whatever its role in t
 UNQUANTIZED = ("F32", "F16", "BF16")
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """What a recipe's conditions may ask: the model, the importance matrix, and where the tensor stands."""
 
     gqa: int  # query heads per KV head
@@ -56,8 +55,7 @@ CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Tensors of this role get this type when every condition holds."""
 
     role: str
@@ -65,8 +63,7 @@ class Rule:
     tensor_type: TensorType
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(NamedTuple):
     """A named mixture of tensor types; `rules` are in order of precedence."""
 
     name: str
@@ -74,28 +71,20 @@ class Recipe:
     rules: tuple[Rule, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RecipeRow:
-    """A row of `data/gguf_recipes.csv`."""
-
-    recipe: str
-    rule: Rule
-
-
 def parse_recipes(text: str, place: str) -> dict[str, Recipe]:
     """Return the recipes of a CSV text with the columns of `data/gguf_recipes.csv`."""
 
-    def parse(row: Row) -> RecipeRow:
+    def parse(row: Row) -> tuple[str, Rule]:
         names = [name for name in row.text("when", blank=True).split(" & ") if name]
         if any(name not in CONDITIONS for name in names):
             row.fault("when", "conditions out of " + ", ".join(CONDITIONS))
         tensor_type = TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)]
         conditions = tuple(CONDITIONS[name] for name in names if name in CONDITIONS)
-        return RecipeRow(row.text("recipe"), Rule(row.text("role"), conditions, tensor_type))
+        return row.text("recipe"), Rule(row.text("role"), conditions, tensor_type)
 
     rules: dict[str, list[Rule]] = {}
-    for row in parse_table(text, place, ["recipe", "role", "when", "tensor_type"], parse):
-        rules.setdefault(row.recipe, []).append(row.rule)
+    for name, rule in parse_table(text, place, ["recipe", "role", "when", "tensor_type"], parse):
+        rules.setdefault(name, []).append(rule)
     recipes = {}
     for name, (first, *others) in rules.items():
         if first.role != DEFAULT_ROLE:

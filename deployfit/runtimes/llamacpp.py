@@ -8,13 +8,13 @@ contexts, see `ComputeBuffers`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from deployfit.architectures.qwen35 import Qwen35
 from deployfit.errors import InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
-from deployfit.runtimes.llamacpp_allocator import peak_bytes
+from deployfit.runtimes.llamacpp_allocator import Program, compiled
 from deployfit.runtimes.llamacpp_graph import F16_BYTES, F32_BYTES, Batch, build_graph, host_bytes
 from deployfit.units import MIB, ceil_to
 
@@ -30,8 +30,7 @@ MOST_UBATCH = 2**18
 MOST_PARALLEL = 256  # LLAMA_MAX_SEQ
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """How llama.cpp is started.
 
     `context_tokens` is `-c`: all sequences together, split evenly over `parallel` slots.
@@ -100,8 +99,7 @@ def recurrent_state_bytes(config: Qwen35, settings: Settings) -> int:
     return settings.parallel * config.linear_attention_layers * F32_BYTES * (delta_state + conv_state)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ComputeBuffers:
+class ComputeBuffers(NamedTuple):
     """The working memory of one forward pass.
 
     `device_bytes` and `host_bytes` are the engine's own figures for a GPU-like device; `device_upper_bytes`
@@ -130,15 +128,22 @@ def compute_buffers(config: Qwen35, settings: Settings) -> ComputeBuffers:
     The engine's allocator is replayed, so that its fragmentation is in the figure too: a little more context
     can need a little less memory.
     """
-    batch = _batch(settings)
-    device = peak_bytes(build_graph(config, batch, _replayed_layers(config)).nodes)
-    if device > _fragmented_bytes(config, batch):  # a rare hole that grows with every layer
-        device = peak_bytes(build_graph(config, batch, config.num_hidden_layers).nodes)
+    batch, cells = _batch(settings), settings.sequence_tokens
+    device = _program(config, batch, _replayed_layers(config)).peak_bytes(cells)
+    if device > _fragmented_bytes(config, batch, cells):  # a rare hole that grows with every layer
+        device = _program(config, batch, config.num_hidden_layers).peak_bytes(cells)
     return ComputeBuffers(
         device_bytes=device,
-        device_upper_bytes=max(device, _fragmented_bytes(config, batch), _metal_attention_bytes(config, settings)),
-        host_bytes=host_bytes(config, batch),
+        device_upper_bytes=max(
+            device, _fragmented_bytes(config, batch, cells), _metal_attention_bytes(config, settings)
+        ),
+        host_bytes=host_bytes(config, batch, cells),
     )
+
+
+@lru_cache(maxsize=16)
+def _program(config: Qwen35, batch: Batch, layers: int) -> Program:
+    return compiled(build_graph(config, batch, layers).nodes)
 
 
 def _batch(settings: Settings) -> Batch:
@@ -146,7 +151,6 @@ def _batch(settings: Settings) -> Batch:
         tokens=ceil_to(settings.micro_batch, settings.parallel),
         outputs=settings.micro_batch,
         sequences=settings.parallel,
-        sequence_context=settings.sequence_tokens,
         kv_types=(kv_tensor_type(settings.kv_type_k), kv_tensor_type(settings.kv_type_v)),
     )
 
@@ -162,13 +166,13 @@ def _replayed_layers(config: Qwen35) -> int:
     return (REPLAYED_PERIODS + periods % 2) * config.full_attention_interval
 
 
-def _fragmented_bytes(config: Qwen35, batch: Batch) -> int:
+def _fragmented_bytes(config: Qwen35, batch: Batch, cells: int) -> int:
     """Return an upper bound of the fragmented buffer: the mask and one hidden state left as holes.
 
     It covers all 224 device figures and 208 replays of Metal's rules that it was held against.
     """
     hole = F32_BYTES * config.hidden_size * batch.tokens
-    return least_device_bytes(config, batch) + batch.mask_bytes + hole + 2 * MIB
+    return least_device_bytes(config, batch) + batch.mask_bytes_per_cell * cells + hole + 2 * MIB
 
 
 METAL_WORK_GROUPS = 32  # of flash attention, each with partial results for up to METAL_QUERIES queries
@@ -183,13 +187,13 @@ def _metal_attention_bytes(config: Qwen35, settings: Settings) -> int:
     queries. Source: llama.cpp's Metal backend of 2026-10-01; a Mac logged 1,337 MiB for the 9B at 262,144.
     """
     batch = _batch(settings)
-    cells = settings.sequence_tokens * settings.parallel
+    cells = settings.sequence_tokens
     kv_dim = config.num_key_value_heads * config.head_dim
     query_dim = config.num_attention_heads * config.head_dim
     partial_results = METAL_WORK_GROUPS * METAL_QUERIES * config.num_attention_heads * (config.head_dim + 2)
-    copies = F16_BYTES * cells * 2 * kv_dim
+    copies = F16_BYTES * cells * settings.parallel * 2 * kv_dim
     activations = 6 * F32_BYTES * query_dim * batch.tokens
-    return batch.mask_bytes + copies + F32_BYTES * partial_results + activations + METAL_SLACK
+    return batch.mask_bytes_per_cell * cells + copies + F32_BYTES * partial_results + activations + METAL_SLACK
 
 
 def least_device_bytes(config: Qwen35, batch: Batch) -> int:
@@ -201,7 +205,7 @@ def least_device_bytes(config: Qwen35, batch: Batch) -> int:
 def least_compute_bytes(config: Qwen35, settings: Settings) -> int:
     """Return a lower bound of the compute buffers that grows with the context."""
     batch = _batch(settings)
-    return least_device_bytes(config, batch) + host_bytes(config, batch)
+    return least_device_bytes(config, batch) + host_bytes(config, batch, settings.sequence_tokens)
 
 
 MTP_DRAFT_TOKENS = 3  # llama.cpp's default --spec-draft-n-max; the state is kept once more for each

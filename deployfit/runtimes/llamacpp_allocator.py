@@ -8,8 +8,10 @@ the compute buffer, holes included. Source: ggml-alloc of ggml 0.25.3 (2026-10-0
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
+from typing import NamedTuple
 
-from deployfit.runtimes.llamacpp_graph import ALIGNMENT, Tensor
+from deployfit.runtimes.llamacpp_graph import ALIGNMENT, NO_SLOT, Tensor
 from deployfit.units import ceil_to
 
 OPEN_END = 1 << 62
@@ -66,54 +68,89 @@ class Arena:
         ends.insert(index, end)
 
 
-def release(arena: Arena, tensor: Tensor) -> None:
-    """Free a tensor nobody reads any more; outputs stay."""
-    if tensor.allocated and not tensor.is_output:
-        arena.give(tensor.offset, ceil_to(tensor.size, ALIGNMENT))
-        tensor.allocated = False
+class Action(Enum):
+    """What happens to a place in the arena."""
+
+    TAKE = 1
+    GIVE = 2
+    TAKE_OVER = 3
 
 
-def take_over(arena: Arena, node: Tensor) -> bool:
-    """Place `node` over an operand that has no other use, if there is one."""
-    for source in node.sources:
-        if (
-            source.allocated
-            and not source.is_output
-            and source.shape == node.shape
-            and source.readers == 1
-            and source.views == 0
-        ):
-            node.offset = source.offset
-            source.allocated = False
-            spare = ceil_to(source.size, ALIGNMENT) - ceil_to(node.size, ALIGNMENT)
-            if spare:
-                arena.give(source.offset + ceil_to(node.size, ALIGNMENT), spare)
-            return True
-    return False
+class Program(NamedTuple):
+    """The steps of a graph's allocation; which there are does not depend on the length of the context.
+
+    A step is (action, slot, aligned bytes, bytes per cell of the context, slot that is taken over).
+    """
+
+    steps: tuple[tuple[Action, int, int, int, int], ...]
+
+    def peak_bytes(self, sequence_context: int) -> int:
+        """Return the highest address that is handed out."""
+        arena = Arena()
+        offsets: list[int] = []
+        for action, slot, fixed, per_cell, old in self.steps:
+            size = fixed + per_cell * sequence_context
+            if action is Action.TAKE:
+                offsets.append(arena.take(size))
+            elif action is Action.GIVE:
+                arena.give(offsets[slot], size)
+            else:
+                offsets.append(offsets[old])
+        return arena.peak
 
 
-def drop_reader(arena: Arena, source: Tensor) -> None:
-    """Count one reader less; free what nothing reads or looks into any more."""
-    source.readers -= 1
-    if source.readers or source.views:
-        return
-    root = source.root
-    if root is None:
-        release(arena, source)
-        return
-    root.views -= 1
-    if not root.views and not root.readers:
-        release(arena, root)
-
-
-def peak_bytes(nodes: Sequence[Tensor]) -> int:
-    """Return the highest address the allocator hands out for `nodes`."""
-    arena = Arena()
+def compiled(nodes: Sequence[Tensor]) -> Program:
+    """Return the program of a graph: place each node, then let go of what it was the last to read."""
+    recorder = _Recorder()
     for node in nodes:
+        recorder.place(node)
+    return Program(tuple(recorder.steps))
+
+
+class _Recorder:
+    def __init__(self) -> None:
+        self.steps: list[tuple[Action, int, int, int, int]] = []
+        self._slots = 0
+
+    def place(self, node: Tensor) -> None:
         if node.root is None and not node.external:
-            if node.op not in IN_PLACE_OPS or not take_over(arena, node):
-                node.offset = arena.take(ceil_to(node.size, ALIGNMENT))
-            node.allocated = True
+            operand = self._spent_operand(node) if node.op in IN_PLACE_OPS else None
+            node.slot = self._slots
+            self._slots += 1
+            if operand is None:
+                self._note(Action.TAKE, node)
+            else:
+                self._note(Action.TAKE_OVER, node, operand.slot)
+                operand.slot = NO_SLOT
         for source in node.sources:
-            drop_reader(arena, source)
-    return arena.peak
+            self._drop_reader(source)
+
+    def _note(self, action: Action, tensor: Tensor, old: int = NO_SLOT) -> None:
+        self.steps.append((action, tensor.slot, ceil_to(tensor.size, ALIGNMENT), tensor.per_cell, old))
+
+    def _spent_operand(self, node: Tensor) -> Tensor | None:
+        """Return an operand of the same shape that nothing else uses: its place can be overwritten."""
+        for source in node.sources:
+            last_use = source.readers == 1 and source.views == 0
+            if source.slot != NO_SLOT and not source.is_output and source.shape == node.shape and last_use:
+                return source
+        return None
+
+    def _drop_reader(self, source: Tensor) -> None:
+        """Count one reader less; free what nothing reads or looks into any more."""
+        source.readers -= 1
+        if source.readers or source.views:
+            return
+        root = source.root
+        if root is None:
+            self._free(source)
+            return
+        root.views -= 1
+        if not root.views and not root.readers:
+            self._free(root)
+
+    def _free(self, tensor: Tensor) -> None:
+        """Give a place back; outputs keep theirs."""
+        if tensor.slot != NO_SLOT and not tensor.is_output:
+            self._note(Action.GIVE, tensor)
+            tensor.slot = NO_SLOT

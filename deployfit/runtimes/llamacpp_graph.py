@@ -7,8 +7,8 @@ The order is the engine's (2026-10-01): an operation stands before the first tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from deployfit.architectures.qwen35 import Qwen35
 from deployfit.formats.ggml import TensorType
@@ -23,14 +23,12 @@ POSITION_AXES = 4  # rotary positions: time, height, width and a spare one
 VALUE_ROTATION_WIDTH = 64  # quantized values are rotated in chunks of 64, keys by the whole head
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """The largest micro-batch that a context computes."""
+class Batch(NamedTuple):
+    """The largest micro-batch that a context computes; how long that context is does not change its graph."""
 
     tokens: int
     outputs: int  # how many of them get logits: all, less the padding to whole sequences
     sequences: int
-    sequence_context: int
     kv_types: tuple[TensorType, TensorType]
 
     @property
@@ -44,9 +42,9 @@ class Batch:
         return self.sequences
 
     @property
-    def mask_bytes(self) -> int:
-        """The F16 attention mask: a row per token, as wide as one sequence's context."""
-        return F16_BYTES * self.sequence_context * self.tokens
+    def mask_bytes_per_cell(self) -> int:
+        """The F16 attention mask has a row per token, as wide as one sequence's context."""
+        return F16_BYTES * self.tokens
 
 
 def is_quantized(tensor_type: TensorType) -> bool:
@@ -63,7 +61,7 @@ def rotation_widths(config: Qwen35, batch: Batch) -> tuple[int, int]:
     )
 
 
-def host_bytes(config: Qwen35, batch: Batch) -> int:
+def host_bytes(config: Qwen35, batch: Batch, sequence_context: int) -> int:
     """Return the host part of the compute buffers: the graph's inputs and the embedded tokens."""
     tokens = batch.tokens
     key_width, value_width = rotation_widths(config, batch)
@@ -76,7 +74,7 @@ def host_bytes(config: Qwen35, batch: Batch) -> int:
         F32_BYTES * value_width**2,
         I64_BYTES * tokens,
         I64_BYTES * tokens,
-        batch.mask_bytes,
+        batch.mask_bytes_per_cell * sequence_context,
         I32_BYTES * batch.outputs,
     )
     return sum(ceil_to(size, ALIGNMENT) for size in sizes)
@@ -85,23 +83,27 @@ def host_bytes(config: Qwen35, batch: Batch) -> int:
 Shape = tuple[int, ...]
 
 
+NO_SLOT = -1
+
+
 class Tensor:
     """One node of the compute graph, with the reference counts the allocator keeps.
 
-    `root` is set for views and names the tensor whose memory is looked into; `external` marks
-    memory outside the arena (caches); `shape` is None where the layout is not contiguous.
+    `size` are its bytes, beside `per_cell` bytes for each cell of a sequence's context. `root` is set for
+    views and names the tensor whose memory is looked into; `external` marks memory outside the arena
+    (caches); `shape` is None where the layout is not contiguous. `slot` numbers its place once it has one.
     """
 
     __slots__ = (
-        "allocated",
         "external",
         "is_output",
-        "offset",
         "op",
+        "per_cell",
         "readers",
         "root",
         "shape",
         "size",
+        "slot",
         "sources",
         "views",
     )
@@ -124,8 +126,8 @@ class Tensor:
         self.is_output = False
         self.readers = 0
         self.views = 0
-        self.allocated = False
-        self.offset = 0
+        self.per_cell = 0
+        self.slot = NO_SLOT
 
 
 class Graph:
@@ -161,9 +163,10 @@ class Graph:
         self.nodes.append(node)
         return node
 
-    def copy_in(self, size: int, shape: Shape | None = None) -> Tensor:
+    def copy_in(self, size: int, shape: Shape | None = None, per_cell: int = 0) -> Tensor:
         """Append the device copy of a host tensor, made at the start of the split."""
         node = Tensor("NONE", size, shape, ())
+        node.per_cell = per_cell
         self.nodes.append(node)
         return node
 
@@ -173,8 +176,7 @@ def external_tensor() -> Tensor:
     return Tensor("NONE", 0, None, (), None, True)
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """Device copies of the host tensors, in the order the graph first reads them."""
 
     embedding: Tensor
@@ -207,7 +209,7 @@ def add_inputs(graph: Graph) -> Inputs:
         value_rotation=graph.copy_in(F32_BYTES * value_width**2) if value_width else None,
         key_rows=graph.copy_in(I64_BYTES * tokens),
         value_rows=graph.copy_in(I64_BYTES * tokens),
-        mask=graph.copy_in(batch.mask_bytes),
+        mask=graph.copy_in(0, per_cell=batch.mask_bytes_per_cell),
         output_rows=graph.copy_in(I32_BYTES * batch.outputs),
     )
 
@@ -302,8 +304,9 @@ def add_cache_read(graph: Graph, cache: Tensor, tensor_type: TensorType) -> Tens
     stored = graph.view(graph.view(cache))
     if tensor_type.name != "F32":
         return stored
-    shape = (config.head_dim, batch.sequence_context, config.num_key_value_heads, batch.streams)
-    return graph.compute("CPY", shape, stored, itemsize=F16_BYTES)
+    copy = graph.compute("CPY", (0,), stored)
+    copy.per_cell = F16_BYTES * config.head_dim * config.num_key_value_heads * batch.streams
+    return copy
 
 
 def add_full_attention(graph: Graph, inputs: Inputs, normed: Tensor) -> Tensor:
