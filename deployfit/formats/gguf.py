@@ -23,7 +23,8 @@ class GgufTensor(NamedTuple):
     """A tensor of a GGUF file as its BF16 source file holds it.
 
     `shape` begins with the row length, as GGUF writes it. `role` is the quantizer's category, "" for the
-    tensors that it never quantizes. `ordinal` counts the tensors of the same role, in the quantizer's order.
+    tensors that it never quantizes. `ordinal` counts the tensors of the same role, in the quantizer's order. `params` is how many
+    numbers it holds.
     """
 
     name: str
@@ -32,11 +33,7 @@ class GgufTensor(NamedTuple):
     layer: int
     ordinal: int
     source_type: TensorType
-
-    @property
-    def params(self) -> int:
-        """How many numbers the tensor holds."""
-        return prod(self.shape)
+    params: int
 
     @property
     def row_size(self) -> int:
@@ -131,7 +128,7 @@ def gguf_tensors(config: Qwen35, *, mtp: bool) -> list[GgufTensor]:
         counts[role] = ordinal + 1
         name = suffix if layer < 0 else f"blk.{layer}.{suffix}"
         source_type = F32 if role == NEVER_QUANTIZED else BF16
-        tensors.append(GgufTensor(name, shape, role, layer, ordinal, source_type))
+        tensors.append(GgufTensor(name, shape, role, layer, ordinal, source_type, prod(shape)))
     return tensors
 
 

@@ -114,20 +114,32 @@ def tensor_types(
 ) -> list[TensorType]:
     """Return the type of each tensor, in the order of the tensors."""
     layers = 1 + max(tensor.layer for tensor in tensors)
+    settled: dict[tuple[str, bool, int], TensorType] = {}  # what does not depend on where the tensor stands
     types = []
     for tensor in tensors:
+        alike = (tensor.role, tensor.is_experts, tensor.row_size)
         if tensor.role == NEVER_QUANTIZED:
             types.append(tensor.source_type)
-            continue
-        case = Case(gqa, experts, imatrix, layers, tensor.layer, tensor.ordinal)
-        types.append(_fitting(_wanted(recipe, tensor, case), recipe, tensor))
+        elif alike in settled:
+            types.append(settled[alike])
+        else:
+            rules = _concerned(recipe, tensor)
+            case = Case(gqa, experts, imatrix, layers, tensor.layer, tensor.ordinal)
+            types.append(_fitting(_wanted(recipe, rules, case), recipe, tensor))
+            if not any(rule.conditions for rule in rules):
+                settled[alike] = types[-1]
     return types
 
 
-def _wanted(recipe: Recipe, tensor: GgufTensor, case: Case) -> TensorType:
-    for rule in recipe.rules:
-        concerned = rule.role == tensor.role or (rule.role == EXPERTS_ROLE and tensor.is_experts)
-        if concerned and all(condition(case) for condition in rule.conditions):
+def _concerned(recipe: Recipe, tensor: GgufTensor) -> list[Rule]:
+    return [
+        rule for rule in recipe.rules if rule.role == tensor.role or (rule.role == EXPERTS_ROLE and tensor.is_experts)
+    ]
+
+
+def _wanted(recipe: Recipe, rules: Iterable[Rule], case: Case) -> TensorType:
+    for rule in rules:
+        if all(condition(case) for condition in rule.conditions):
             return rule.tensor_type
     return recipe.default
 
