@@ -34,13 +34,20 @@ def main() -> NoReturn:
     except DeployfitError as error:
         code = _complain(str(error))
     except click.ClickException as error:
-        code = _complain(error.format_message())
+        code = _complain(f"{error.format_message().rstrip('.')}; see {_help_command(error)}")
     except click.Abort:
         code = 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone; there is nobody to tell
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _help_command(error: click.ClickException) -> str:
+    context: click.Context | None = getattr(error, "ctx", None)
+    if context is None or context.command is cli:
+        return "deployfit --help"
+    return f"deployfit {context.command.name} --help"
 
 
 def _complain(text: str) -> int:
@@ -50,10 +57,15 @@ def _complain(text: str) -> int:
     return EXIT_BAD_INPUT
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="deployfit")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Say whether a model fits a Mac, to the byte and offline."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

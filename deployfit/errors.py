@@ -38,10 +38,10 @@ def quoted(text: object) -> str:
 
 
 def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is not in a closed list, with the nearest name.
+    """Return the error for a name that is not in a closed list, with the nearest names.
 
-    >>> print(unknown("model", "Qwen3.5-28B", ["Qwen3.5-27B", "Qwen3.5-0.8B"]))
-    no model 'Qwen3.5-28B'; did you mean Qwen3.5-27B?
+    >>> print(unknown("model", "Qwen3.5-28B", ["Qwen3.5-27B", "Qwen3.5-2B", "Qwen3.5-0.8B"]))
+    no model 'Qwen3.5-28B'; did you mean Qwen3.5-2B or Qwen3.5-27B?
     >>> print(unknown("runtime", "vllm", ["llama.cpp"]))
     no runtime 'vllm'; known: llama.cpp
     """
@@ -49,6 +49,8 @@ def unknown(kind: str, got: object, known: Iterable[str]) -> InputError:
 
     names = list(known)
     by_folded = {name.casefold(): name for name in names}
-    near = get_close_matches(str(got).casefold(), by_folded, n=1, cutoff=0.6)
-    hint = f"did you mean {by_folded[near[0]]}?" if near else "known: " + ", ".join(names)
+    near = get_close_matches(str(got).casefold(), by_folded, n=2, cutoff=0.6)
+    hint = (
+        "did you mean " + " or ".join(by_folded[name] for name in near) + "?" if near else "known: " + ", ".join(names)
+    )
     return InputError(f"no {kind} {quoted(got)}; {hint}")
