@@ -161,8 +161,8 @@ def fit(
         raise unknown("runtime", runtime, RUNTIMES)
     settings = Settings(
         context_tokens=parse_tokens(context),
-        kv_type_k=_kv_type(kv_type_k or kv_type),
-        kv_type_v=_kv_type(kv_type_v or kv_type),
+        kv_type_k=_kv_type(kv_type if kv_type_k is None else kv_type_k),
+        kv_type_v=_kv_type(kv_type if kv_type_v is None else kv_type_v),
         parallel=_whole_number("parallel", parallel),
         ubatch=_whole_number("ubatch", ubatch),
     )
@@ -202,12 +202,12 @@ def _which_mac(mac: str | None, macos: str | None, wired_limit: str | None) -> d
     raised = parse_limit(wired_limit) if wired_limit is not None else 0
     if mac is not None:
         found: Mac = find_mac(mac, catalog.macs())
-        version = parse_macos(macos or DEFAULT_MACOS)
+        version = parse_macos(DEFAULT_MACOS if macos is None else macos)
     else:
         from deployfit.this_mac import this_mac
 
         here = this_mac()
-        found, version = here.mac, parse_macos(macos or here.macos)
+        found, version = here.mac, parse_macos(here.macos if macos is None else macos)
         raised = raised if wired_limit is not None else here.wired_limit_bytes
     is_raised = wired_limit is not None or raised > 0
     limit = raised_limit(found, raised) if is_raised else default_limit(found, version, catalog.gpu_limits())
@@ -277,7 +277,7 @@ def check_format(name: str) -> None:
 
 def all_models(catalog_file: str | None, wanted: str) -> Mapping[str, Model]:
     """Return the catalogue, with the user's own models if there are any."""
-    return catalog.models() | (catalog.load_models(catalog_file, wanted) if catalog_file else {})
+    return catalog.models() | ({} if catalog_file is None else catalog.load_models(catalog_file, wanted))
 
 
 def find_model(name: str, catalog_file: str | None) -> Model:

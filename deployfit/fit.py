@@ -25,7 +25,7 @@ from deployfit.hardware import (
 )
 from deployfit.models import Model
 from deployfit.runtimes.llamacpp import CONTEXT_STEP, Settings, check_settings
-from deployfit.units import MIB, ceil_to, gib, tokens
+from deployfit.units import MIB, ceil_to, gib
 
 
 class Verdict(Enum):
@@ -39,6 +39,11 @@ class Verdict(Enum):
     """Beyond the GPU limit, but within what it can be raised to."""
     DOES_NOT_FIT = "does_not_fit"
     """Beyond what this Mac can give."""
+
+    @property
+    def words(self) -> str:
+        """The verdict as people read it."""
+        return self.value.replace("_", " ")
 
 
 RUNS = (Verdict.FITS, Verdict.TIGHT)
@@ -174,7 +179,8 @@ class Fit:
             disagrees = self._verdict(needed.total_bytes, limit)
             if disagrees is not verdict:
                 notes.append(
-                    f"{GENERATION_NAMES[other]} lends {gib(limit.limit_bytes)} GiB: there it is {disagrees.value}"
+                    f"{GENERATION_NAMES[other]} lends {gib(limit.limit_bytes)} GiB:"
+                    f" there the verdict is {disagrees.words}"
                 )
         if question.limit.basis is Basis.ASSUMED:
             notes.append(f"GPU limit on this Mac: {question.limit.note}")
@@ -211,7 +217,7 @@ class Fit:
         budget = budget_bytes(question.mac, question.limit)
         advice = []
         if largest:
-            advice.append(f"--context {largest}: the largest that fits ({tokens(largest)} tokens)")
+            advice.append(f"--context {largest}: the largest that fits")
         for kv_type in ("q8_0", "q4_0"):
             settings = question.settings._replace(kv_type_k=kv_type, kv_type_v=kv_type)
             if question.settings.kv_type_k in ("f32", "f16", "bf16") and (

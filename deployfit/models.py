@@ -34,13 +34,13 @@ class Model(NamedTuple):
         return tensor.params * (4 if tensor.name.endswith(self.float32_tensors) else 2)
 
     def faults(self) -> list[str]:
-        """Return how the published figures differ from those derived from the configuration, if they do."""
+        """Return what contradicts itself in the configuration, and published figures that differ from derived ones."""
         tensors = checkpoint_tensors(self.config)
         derived = {
             "total_params": (self.total_params, sum(tensor.params for tensor in tensors)),
             "checkpoint_bytes": (self.checkpoint_bytes, sum(map(self.checkpoint_tensor_bytes, tensors))),
         }
-        return [
+        return self.config.contradictions() + [
             f"{name}: {published} published, but the configuration gives {counted}"
             for name, (published, counted) in derived.items()
             if published and published != counted
@@ -91,6 +91,7 @@ def _parse_model(row: Row) -> Model:
     )
 
 
+MOST_LAYERS = 10_000
 ARCHITECTURES = ("qwen3_5", "qwen3_5_moe")
 
 
@@ -127,6 +128,16 @@ def model_from_config(config: Mapping[str, Any], name: str, place: str) -> Model
         if key != "tie_word_embeddings"
     }
     tower = Vision(**{key: number(vision, key, "vision_config") for key in VISION_COLUMNS})
+    layer_types = text.get("layer_types")
+    interval = numbers["full_attention_interval"]
+    regular = [
+        "full_attention" if (layer + 1) % interval == 0 else "linear_attention"
+        for layer in range(min(numbers["num_hidden_layers"], MOST_LAYERS))
+    ]
+    if layer_types is not None and layer_types != regular:
+        faults.append(
+            f"{place}: text_config.layer_types: expected full attention in every layer divisible by {interval}"
+        )
     tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
     if not isinstance(tied, bool):
         faults.append(f"{place}: tie_word_embeddings: expected true or false, got {quoted(tied)}")

@@ -74,12 +74,3 @@ def gb(size_bytes: int, digits: int = 2) -> str:
     '806.80'
     """
     return f"{size_bytes / GB:.{digits}f}"
-
-
-def tokens(count: int) -> str:
-    """Return a token count as people write it.
-
-    >>> tokens(32768), tokens(5000)
-    ('32k', '5,000')
-    """
-    return f"{count // 1024}k" if count and count % 1024 == 0 else f"{count:,}"

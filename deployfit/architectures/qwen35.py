@@ -90,6 +90,25 @@ class Qwen35(NamedTuple):
         """Width of all value heads of a linear layer together."""
         return self.linear_num_value_heads * self.linear_value_head_dim
 
+    def contradictions(self) -> list[str]:
+        """Return what cannot be true together in this configuration."""
+        rules = {
+            "num_attention_heads: not a multiple of num_key_value_heads": (
+                self.num_attention_heads % self.num_key_value_heads
+            ),
+            "linear_num_value_heads: not a multiple of linear_num_key_heads": (
+                self.linear_num_value_heads % self.linear_num_key_heads
+            ),
+            "linear_key_head_dim: differs from linear_value_head_dim": (
+                self.linear_key_head_dim != self.linear_value_head_dim
+            ),
+            "num_experts_per_tok: more than num_experts": self.num_experts_per_tok > self.num_experts,
+            "full_attention_interval: more than num_hidden_layers": (
+                self.full_attention_interval > self.num_hidden_layers
+            ),
+        }
+        return [text for text, broken in rules.items() if broken]
+
     def is_full_attention(self, layer: int) -> bool:
         """Whether this layer (counted from 0) is a full-attention layer."""
         return (layer + 1) % self.full_attention_interval == 0

@@ -23,8 +23,8 @@ class GgufTensor(NamedTuple):
     """A tensor of a GGUF file as its BF16 source file holds it.
 
     `shape` begins with the row length, as GGUF writes it. `role` is the quantizer's category, "" for the
-    tensors that it never quantizes. `ordinal` counts the tensors of the same role, in the quantizer's order. `params` is how many
-    numbers it holds.
+    tensors that it never quantizes. `ordinal` counts the tensors of the same role, in the quantizer's
+    order. `params` is how many numbers it holds.
     """
 
     name: str

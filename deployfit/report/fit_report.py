@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from deployfit.fit import Answer, Verdict
 from deployfit.report.tabular import aligned, csv_text, markdown
 from deployfit.runtimes.llamacpp import NAME
-from deployfit.units import gb, gib, tokens
+from deployfit.units import gb, gib
 
 SCHEMA = "deployfit/fit/1"
 
@@ -18,7 +18,6 @@ COLOURS = {
     Verdict.DOES_NOT_FIT: "\x1b[31m",
 }
 BOLD = "\x1b[1m"
-DIM = "\x1b[2m"
 RESET = "\x1b[0m"
 
 PART_NAMES = {
@@ -157,8 +156,7 @@ def _one_text(answer: Answer) -> str:
 
 
 def _verdict_text(answer: Answer) -> str:
-    words = answer.verdict.value.replace("_", " ")
-    return f"{BOLD}{COLOURS[answer.verdict]}{words}{RESET}"
+    return f"{BOLD}{COLOURS[answer.verdict]}{answer.verdict.words}{RESET}"
 
 
 def _bullets(title: str, lines: Sequence[str]) -> list[str]:
@@ -182,8 +180,8 @@ def _table_row(answer: Answer) -> list[str]:
         gb(answer.weights.file_bytes),
         gib(answer.estimate.total_bytes),
         gib(answer.headroom_bytes),
-        tokens(largest) if largest else "-",
-        answer.verdict.value.replace("_", " "),
+        f"{largest:,}" if largest else "-",
+        answer.verdict.words,
     ]
 
 
@@ -192,7 +190,7 @@ def _many_text(answers: Sequence[Answer]) -> str:
     coloured = [
         line[: len(line) - len(words)] + COLOURS[answer.verdict] + words + RESET
         for line, answer in zip(rows, answers, strict=True)
-        for words in [answer.verdict.value.replace("_", " ")]
+        for words in [answer.verdict.words]
     ]
     return "\n".join([_headline(answers[0]), "", header, *coloured, "", *_common_lines(answers)])
 

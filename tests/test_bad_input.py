@@ -1,0 +1,356 @@
+"""Bad input: one line on stderr that names the thing and the way out, exit code 2, nothing else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import run
+from test_catalogue import hub_config
+
+FIT = ("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", "32")
+ESCAPE = "\x1b[31mred\x07"
+LONG = "x" * 100_000
+
+
+def complaints(*words: str, **options: Any) -> list[str]:
+    """Run deployfit with bad input; return its complaints after checking what holds for all of them."""
+    done = run(*words, **{"timeout": 20, **options})
+    return checked(done)
+
+
+def checked(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert "Traceback" not in done.stderr, done.stderr[-500:]
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.removesuffix("\n").split("\n")
+    for line in lines:
+        assert line.startswith("deployfit: "), line
+        assert line.isprintable(), line
+        assert len(line) < 1000
+    return lines
+
+
+def complaint(*words: str, **options: Any) -> str:
+    (line,) = complaints(*words, **options)
+    return line
+
+
+WORDS = [
+    # names
+    (("fit", "Qwen3.5-28B", "--mac", "32"), "no model 'Qwen3.5-28B'; did you mean Qwen3.5-"),
+    (("fit", "qwen", "--mac", "32"), "no model 'qwen'"),
+    (("fit", "", "--mac", "32"), "no model ''; known: Qwen3.5-397B-A17B"),
+    (("fit", "../../etc/passwd", "--mac", "32"), "no model '../../etc/passwd'; known: "),
+    (("fit", ESCAPE, "--mac", "32"), r"no model '\x1b[31mred\x07'; known: "),
+    (("fit", "two\nlines", "--mac", "32"), r"no model 'two\nlines'"),
+    (("fit", "\u202eevil", "--mac", "32"), r"no model '\u202eevil'"),
+    (("fit", LONG, "--mac", "32"), "xxx...'; known: "),
+    (("table", "Qwen3.5-28B"), "no model 'Qwen3.5-28B'; did you mean"),
+    (("table", "--quant", "Q4_K_X"), "no recipe 'Q4_K_X'; did you mean Q4_K_"),
+    (("table", "--format", "yaml"), "no format 'yaml'; known: text, json, csv, markdown"),
+    ((*FIT, "--quant", "Q4_K_X"), "no recipe 'Q4_K_X'; did you mean Q4_K_"),
+    ((*FIT, "--quant", ""), "no recipe ''; known: "),
+    ((*FIT, "--quant", ESCAPE), r"no recipe '\x1b[31mred\x07'; known: "),
+    ((*FIT, "--quant", "../../etc/passwd"), "no recipe '../../etc/passwd'; known: "),
+    ((*FIT, "--runtime", "vllm"), "no runtime 'vllm'; known: llama.cpp"),
+    ((*FIT, "--runtime", ESCAPE), r"no runtime '\x1b[31mred\x07'; known: llama.cpp"),
+    ((*FIT, "--format", "yaml"), "no format 'yaml'; known: text, json, csv, markdown"),
+    ((*FIT, "--format", "jsn"), "no format 'jsn'; did you mean json?"),
+    ((*FIT, "--format", ""), "no format ''; known: "),
+    ((*FIT, "--kv-type", "q8"), "no KV type 'q8'; did you mean q8_0"),
+    ((*FIT, "--kv-type", ""), "no KV type ''; known: f16"),
+    ((*FIT, "--kv-type-k", "q3_k"), "no KV type 'q3_k'; "),
+    ((*FIT, "--kv-type-k", ""), "no KV type ''; known: f16"),
+    ((*FIT, "--kv-type-v", ""), "no KV type ''; known: f16"),
+    ((*FIT, "--kv-type-v", ESCAPE), r"no KV type '\x1b[31mred\x07'; known: f16"),
+    ((*FIT, "--kv-type", "bogus", "--kv-type-k", "f16", "--kv-type-v", "f16"), "no KV type 'bogus'; known: f16"),
+    # macOS
+    *(
+        ((*FIT, "--macos", text), f"macos: expected a version such as 15 or 26.3, got {text!a}")
+        for text in ("12x", "abc", "26.x.y", "", "26.", "-1", "1e1", "２６", ESCAPE)
+    ),
+    *(((*FIT, "--macos", text), f"no macOS {text} for Apple silicon is known; known: ") for text in ("10", "16", "99")),
+    ((*FIT, "--macos", "9" * 5000), "999...'"),
+    # Macs
+    ((*FIT, "--mac", "33"), "no Mac with 33 GB; Macs were sold with 8, 16, "),
+    ((*FIT, "--mac", "0"), "no Mac with 0 GB; Macs were sold with 8, 16, "),
+    ((*FIT, "--mac", "M4 Max 24"), "no M4 Max with 24 GB; it was sold with 36, 48, 64, 128 GB"),
+    ((*FIT, "--mac", "M4 Max"), "mac 'M4 Max': memory size missing; it was sold with 36, 48, 64, 128 GB"),
+    ((*FIT, "--mac", "M4"), "mac 'M4': memory size missing; it was sold with 16, 24, 32 GB"),
+    ((*FIT, "--mac", "M9 32"), "no Mac chip 'M9'; "),
+    ((*FIT, "--mac", "M9"), "no Mac chip 'M9'; "),
+    ((*FIT, "--mac", "M4 Ultra 64"), "no Mac chip 'M4 Ultra'; did you mean "),
+    *(
+        (
+            (*FIT, "--mac", text),
+            f"mac: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {text!a}",
+        )
+        for text in ("", " ", "-32", "32.5", "99999", "３２", "M4\x1b[31m 32", "../../etc/passwd")
+    ),
+    ((*FIT, "--mac", LONG), "xxx...'; known: "),
+    ((*FIT, "--mac", "1" * 100_000), "111...'"),
+    # wired limit
+    ((*FIT, "--wired-limit", "33g"), "33.00 GiB is more than the 32.00 GiB of memory; choose less"),
+    ((*FIT, "--wired-limit", "32769m"), "choose less"),
+    ((*FIT, "--wired-limit", "0g"), "wired limit: expected more than 0, such as 28g"),
+    *(
+        (
+            (*FIT, "--wired-limit", text),
+            f"wired limit: expected a size with its unit such as 28g or 28672m, got {text!a}",
+        )
+        for text in ("28", "-1g", "", "1e3g", "nang", "28t", "28g28g", "２８g", "\x1b28g")
+    ),
+    # counts
+    *(
+        ((*FIT, "--context", text), f"context: expected a whole number of tokens such as 32768 or 32k, got {text!a}")
+        for text in ("-1", "abc", "", "1e5", "1.5", "３２", "32kk", ESCAPE)
+    ),
+    *(
+        ((*FIT, option, text), f"{option[2:]}: expected a whole number such as 1 or 512, got {text!a}")
+        for option in ("--parallel", "--ubatch")
+        for text in ("-1", "abc", "", "1e5", "1.5", "３２", "²")
+    ),
+    ((*FIT, "--context", "0"), "context: 0 tokens; choose from 1 to the trained 262,144"),
+    ((*FIT, "--context", "262145"), "context: 262,145 tokens; choose from 1 to the trained 262,144"),
+    ((*FIT, "--context", "257k"), "context: 263,168 tokens; choose from 1 to"),
+    ((*FIT, "--context", "999999999999m"), "tokens; choose from 1 to the trained 262,144"),
+    ((*FIT, "--parallel", "0"), "parallel: 0 sequences; choose from 1 to 256"),
+    ((*FIT, "--parallel", "262145"), "parallel: 262,145 sequences; choose from 1 to 256"),
+    ((*FIT, "--ubatch", "0"), "ubatch: 0 tokens; choose from 1 to 262,144"),
+    ((*FIT, "--ubatch", "262145"), "ubatch: 262,145 tokens; choose from 1 to 262,144"),
+    # the command line itself
+    (("fit",), "Missing argument 'MODEL'; see deployfit fit --help"),
+    (("fit", "--mac"), "Option '--mac' requires an argument; see deployfit fit --help"),
+    ((*FIT, "--context"), "Option '--context' requires an argument; see deployfit fit --help"),
+    (("table", "--quant"), "Option '--quant' requires an argument; see deployfit table --help"),
+    ((*FIT, "--mtp=3"), "Option '--mtp' does not take a value; see deployfit fit --help"),
+    ((*FIT, "--contxt", "4"), "'--context'"),
+    ((*FIT, "--nope"), "--nope"),
+    ((*FIT, "--" + ESCAPE), "see deployfit fit --help"),
+    ((*FIT, "--two\nlines"), "see deployfit fit --help"),
+    ((*FIT, "--" + LONG), "see deployfit fit --help"),
+    ((*FIT, "more"), "unexpected extra argument (more); see deployfit fit --help"),
+    ((*FIT, ESCAPE), "see deployfit fit --help"),
+    ((*FIT, "two\nlines"), "see deployfit fit --help"),
+    (("fti",), "No such command 'fti'"),
+    (("no\x1b\npe",), "see deployfit --help"),
+    (("--nope",), "see deployfit --help"),
+    # the catalogue's path
+    ((*FIT, "--catalog", ""), "catalog '': "),
+    ((*FIT, "--catalog", "nowhere.csv"), "catalog 'nowhere.csv': No such file or directory; give a CSV"),
+    ((*FIT, "--catalog", "no\x1b\nwhere.csv"), r"catalog 'no\x1b\nwhere.csv': No such file or directory; give a CSV"),
+    ((*FIT, "--catalog", "."), "catalog '.': Is a directory; give a CSV"),
+]
+
+
+def short(words: tuple[str, ...]) -> str:
+    return (
+        " ".join(word if len(word) < 30 else word[:9] for word in (words[6:] or words))
+        .encode("unicode_escape")
+        .decode()
+    )
+
+
+@pytest.mark.parametrize(("words", "expected"), WORDS, ids=[short(words) for words, _ in WORDS])
+def test_bad_words(words: tuple[str, ...], expected: str) -> None:
+    assert expected in complaint(*words)
+
+
+def test_bytes_that_are_not_text_are_echoed_visibly() -> None:
+    command = [sys.executable, "-m", "deployfit", "fit", b"\xff\xfe", "--mac", "32"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert "no model '" in "".join(checked(done))
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="this machine is a Mac")
+@pytest.mark.parametrize("path", [None, "empty"])
+def test_a_machine_that_is_not_a_mac_needs_the_mac_option(path: str | None, tmp_path: Path) -> None:
+    env = {**os.environ, **({"PATH": str(tmp_path)} if path else {})}
+    assert "this machine is not a Mac; say which Mac is meant, such as --mac 32" in complaint(*FIT[:4], env=env)
+
+
+# A user's own CSV
+
+with open(Path(__file__).parent.parent / "data" / "models.csv", encoding="utf-8", newline="") as _file:
+    DENSE = next(row for row in csv.DictReader(_file) if row["model"] == "Qwen3.5-9B") | {"model": "Mine"}
+UNPUBLISHED = {"total_params": "", "checkpoint_bytes": ""}
+HEADER = ",".join(DENSE)
+
+
+def csv_text(*changes: dict[str, str]) -> str:
+    """A catalogue of the 9B's row, once for each of the changes to it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(DENSE), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(DENSE | change for change in changes)
+    return text.getvalue()
+
+
+def about_catalog(content: str | bytes, folder: Path, name: str = "mine.csv", *words: str) -> list[str]:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return complaints("fit", "Mine", "--quant", "Q4_K_M", "--mac", "64", "--catalog", str(path), *words)
+
+
+WHOLE = "expected a whole number of at least 1, got"
+HUGE = "9" * 30
+CELLS = [
+    ({"hidden_size": "4.0"}, f"mine.csv:2: hidden_size: {WHOLE} '4.0'"),
+    ({"hidden_size": "-4096"}, f"mine.csv:2: hidden_size: {WHOLE} '-4096'"),
+    ({"hidden_size": ""}, f"mine.csv:2: hidden_size: {WHOLE} ''"),
+    ({"hidden_size": "0"}, f"mine.csv:2: hidden_size: {WHOLE} '0'"),
+    ({"hidden_size": "４"}, rf"mine.csv:2: hidden_size: {WHOLE} '\uff14'"),
+    ({"hidden_size": HUGE}, f"mine.csv:2: hidden_size: {WHOLE} '{HUGE}'"),
+    ({"num_attention_heads": "0"}, f"mine.csv:2: num_attention_heads: {WHOLE} '0'"),
+    ({"tie_word_embeddings": "maybe"}, "mine.csv:2: tie_word_embeddings: expected true or false, got 'maybe'"),
+    ({"model": ""}, "mine.csv:2: model: expected a printable text, got ''"),
+    ({"model": ESCAPE}, r"mine.csv:2: model: expected a printable text, got '\x1b[31mred\x07'"),
+    ({"num_experts": "4.0"}, "mine.csv:2: num_experts: "),
+    (
+        {"total_params": "9000000000"},
+        "mine.csv: Mine: total_params: 9000000000 published, but the configuration gives ",
+    ),
+    ({"checkpoint_bytes": "1"}, "mine.csv: Mine: checkpoint_bytes: 1 published, but the configuration gives "),
+    ({"hidden_size": "2048"}, "mine.csv: Mine: "),
+    ({**UNPUBLISHED, "num_attention_heads": "3"}, "num_attention_heads"),
+    ({**UNPUBLISHED, "num_hidden_layers": "2"}, "num_hidden_layers"),
+    # a wrong number that must neither be answered nor worked on for ever
+    ({**UNPUBLISHED, "num_hidden_layers": "999999999"}, "num_hidden_layers"),
+    ({**UNPUBLISHED, "mtp_num_hidden_layers": "999999999"}, "mtp_num_hidden_layers"),
+    ({**UNPUBLISHED, "vision_depth": "999999999"}, "vision_depth"),
+    ({**UNPUBLISHED, "hidden_size": "9" * 18}, "hidden_size"),
+    ({**UNPUBLISHED, "hidden_size": "1"}, "hidden_size"),
+    ({**UNPUBLISHED, "head_dim": "1"}, "head_dim"),
+]
+
+
+@pytest.mark.parametrize(("change", "expected"), CELLS, ids=[" ".join(list(change)[-1:]) for change, _ in CELLS])
+def test_bad_cells(change: dict[str, str], expected: str, tmp_path: Path) -> None:
+    faults = about_catalog(csv_text(change), tmp_path)
+    assert expected in faults[0]
+    assert len(set(faults)) == len(faults)
+
+
+def test_every_fault_of_a_csv_is_a_line(tmp_path: Path) -> None:
+    faults = about_catalog(csv_text({"hidden_size": "x", "head_dim": "4.0"}, {}, {"vocab_size": "-1"}), tmp_path)
+    assert [fault.split(": ")[1:3] for fault in faults] == [
+        ["mine.csv:2", "hidden_size"],
+        ["mine.csv:2", "head_dim"],
+        ["mine.csv:4", "vocab_size"],
+    ]
+
+
+ROW = csv_text({}).splitlines()[1]
+CSV_TEXTS = {
+    "missing column": (csv_text({}).replace("head_dim", "heads_dim", 1), "mine.csv:1: no column head_dim"),
+    "missing cell": (
+        csv_text({}).rstrip("\n").rpartition(",")[0],
+        "mine.csv:2: expected 39 cells as in the header, got 38",
+    ),
+    "extra cell": (csv_text({}).rstrip("\n") + ",more", "mine.csv:2: expected 39 cells as in the header, got 40"),
+    "open quote": (csv_text({}) + '"open', "mine.csv:3: "),
+    "column twice": (f"{HEADER},head_dim\n{ROW},128\n", "head_dim"),
+    "model twice": (csv_text({}, {}), "Mine"),
+    "no rows": (HEADER + "\n", "no model 'Mine'"),
+    "empty": ("", "mine.csv"),
+    "one huge cell": ("a" * 200_000, "mine.csv:1: "),
+    "bytes": (b"\x89PNG\r\n\x1a\n\xff\xfe", "not a text file; give a CSV"),
+    "NUL": (b"\0\1\2\n\0", "mine.csv"),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), CSV_TEXTS.values(), ids=CSV_TEXTS)
+def test_bad_csv(content: str | bytes, expected: str, tmp_path: Path) -> None:
+    (fault,) = about_catalog(content, tmp_path)
+    assert expected in fault
+
+
+def test_a_byte_order_mark_as_spreadsheets_write_it_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(csv_text({}), encoding="utf-8-sig")
+    done = run("fit", "Mine", "--quant", "Q4_K_M", "--mac", "64", "--catalog", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_name_with_control_characters_stays_on_one_line(tmp_path: Path) -> None:
+    (fault,) = about_catalog(csv_text({"hidden_size": "4.0"}), tmp_path, "two\nlines\x1b.csv")
+    assert f"hidden_size: {WHOLE} '4.0'" in fault
+
+
+def test_mtp_of_a_model_that_has_none(tmp_path: Path) -> None:
+    content = csv_text({**UNPUBLISHED, "mtp_num_hidden_layers": "0"})
+    (fault,) = about_catalog(content, tmp_path, "mine.csv", "--mtp")
+    assert "Mine has no MTP layer; leave out --mtp" in fault
+
+
+# A user's own config.json
+
+CONFIG = hub_config("Qwen3.5-9B")
+
+
+def with_text(**changes: Any) -> str:
+    return json.dumps({**CONFIG, "text_config": {**CONFIG["text_config"], **changes}})
+
+
+ARCHITECTURES = "model_type: expected one of qwen3_5, qwen3_5_moe, got"
+JSON_TEXTS = {
+    "cut off": ('{"model_type": ', "config.json: not JSON"),
+    "list": ("[1]", "config.json: expected a config.json"),
+    "null": ("null", "config.json: "),
+    "no models": ("{}", "config.json: "),
+    "no config": ('{"a": 1}', "config.json: expected a config.json, or an object of such objects by model name"),
+    "model_type llama": ('{"model_type": "llama"}', f"config.json: {ARCHITECTURES} 'llama'"),
+    "model_type a list": ('{"model_type": ["\\u001b"]}', f"config.json: {ARCHITECTURES}"),
+    "no model_type": ('{"text_config": {}}', f"config.json: {ARCHITECTURES} 'None'"),
+    "deep": ('{"a":' * 100_000, "config.json: not JSON"),
+    "deep list": ('{"a":' + "[" * 100_000, "config.json: not JSON"),
+    "long number": ('{"a":' + "9" * 5000 + "}", "config.json: not JSON"),
+    "heads 0": (with_text(num_attention_heads=0), "text_config.num_attention_heads: expected a whole number, got '0'"),
+    "heads true": (with_text(num_attention_heads=True), "num_attention_heads: expected a whole number, got 'True'"),
+    "heads text": (with_text(num_attention_heads="8"), "num_attention_heads: expected a whole number, got '8'"),
+    "heads 1.5": (with_text(num_attention_heads=1.5), "num_attention_heads: expected a whole number, got '1.5'"),
+    "heads NaN": (
+        with_text(num_attention_heads=float("nan")),
+        "num_attention_heads: expected a whole number, got 'nan'",
+    ),
+    "heads 3": (with_text(num_attention_heads=3), "num_attention_heads"),
+    "hidden_size huge": (with_text(hidden_size=10**17), "hidden_size"),
+    "layers huge": (with_text(num_hidden_layers=10**9), "num_hidden_layers"),
+    "experts -1": (with_text(num_experts=-1), "text_config.num_experts: expected a whole number, got '-1'"),
+    "tied null": (json.dumps({**CONFIG, "tie_word_embeddings": None}), "tie_word_embeddings: expected true or false"),
+    "escape as name": (json.dumps({ESCAPE: {"model_type": "x"}}), r"'\x1b[31mred\x07': model_type: "),
+    "escape as another name": (json.dumps({"Mine\x1b": CONFIG}), r"Mine\x1b"),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), JSON_TEXTS.values(), ids=JSON_TEXTS)
+def test_bad_json(content: str, expected: str, tmp_path: Path) -> None:
+    (fault,) = about_catalog(content, tmp_path, "config.json")
+    assert expected in fault
+
+
+def test_every_missing_key_of_a_config_json_is_a_line(tmp_path: Path) -> None:
+    text = {key: value for key, value in CONFIG["text_config"].items() if key not in ("head_dim", "vocab_size")}
+    faults = about_catalog(json.dumps({**CONFIG, "text_config": text}), tmp_path, "config.json")
+    assert [fault.split(": ")[2] for fault in faults] == ["text_config.head_dim", "text_config.vocab_size"]
+
+
+@pytest.mark.parametrize("section", ["text_config", "vision_config"])
+def test_a_missing_section_is_named_once(section: str, tmp_path: Path) -> None:
+    content = json.dumps({key: value for key, value in CONFIG.items() if key != section})
+    (fault,) = about_catalog(content, tmp_path, "config.json")
+    assert f"{section}: expected an object, got 'None'" in fault
+
+
+@pytest.mark.parametrize("name", ["", ESCAPE, "two\nlines"])
+def test_a_config_json_does_not_lend_itself_to_any_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIG))
+    assert "model" in complaint("fit", name, "--quant", "Q4_K_M", "--mac", "64", "--catalog", str(path))
