@@ -76,7 +76,8 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
     """
     place = os.path.basename(path)
     text = _file_text(path)
-    found = parse_models(text, place) if not text.lstrip().startswith("{") else _json_models(text, place, wanted)
+    is_json = place.lower().endswith(".json") or text.lstrip().startswith("{")
+    found = _json_models(text, place, wanted) if is_json else parse_models(text, place)
     faults = [f"{place}: {model.name}: {fault}" for model in found for fault in model.faults()]
     if faults:
         raise DataError(faults)
@@ -85,7 +86,7 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
 
 def _file_text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             text = file.read(MOST_CATALOG_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
@@ -104,8 +105,13 @@ def _json_models(text: str, place: str, wanted: str) -> list[Model]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError([f"{place}: not JSON: {quoted(error)}"]) from None
+    if not isinstance(content, dict):
+        raise DataError([f"{place}: expected a config.json, got {quoted(type(content).__name__)}"])
     if "model_type" in content or "text_config" in content:
         return [model_from_config(content, wanted, place)]
     if not all(isinstance(config, dict) for config in content.values()):
         raise DataError([f"{place}: expected a config.json, or an object of such objects by model name"])
+    odd = [f"{place}: expected a printable name, got {quoted(name)}" for name in content if not name.isprintable()]
+    if odd or not content:
+        raise DataError(odd or [f"{place}: no model in it; expected a config.json"])
     return [model_from_config(config, name, f"{place}: {quoted(name)}") for name, config in content.items()]

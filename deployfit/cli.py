@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from deployfit import __version__, catalog
-from deployfit.errors import DeployfitError, InputError, quoted, unknown
+from deployfit.errors import DataError, DeployfitError, InputError, quoted, unknown
 from deployfit.estimate import Quantizer
 from deployfit.fit import RUNS, Answer, Fit, Question
 from deployfit.formats.gguf_recipes import find_recipe
@@ -20,6 +20,7 @@ from deployfit.units import parse_limit, parse_tokens
 
 EXIT_BAD_INPUT = 2
 EXIT_DOES_NOT_FIT = 3
+MOST_SHOWN = 600  # characters of a complaint: room for every recipe's name
 
 DEFAULT_CONTEXT = "32k"
 DEFAULT_MACOS = "26"
@@ -32,9 +33,10 @@ def main() -> NoReturn:
     try:
         code = cli.main(standalone_mode=False)
     except DeployfitError as error:
-        code = _complain(str(error))
+        code = _complain(*(error.faults if isinstance(error, DataError) else [str(error)]))
     except click.ClickException as error:
-        code = _complain(f"{error.format_message().rstrip('.')}; see {_help_command(error)}")
+        said = error.format_message().rstrip(".")
+        code = _complain(f"{_cut(said)}; see {_help_command()}")
     except click.Abort:
         code = 130
     except BrokenPipeError:
@@ -43,18 +45,20 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _help_command(error: click.ClickException) -> str:
-    context: click.Context | None = getattr(error, "ctx", None)
-    if context is None or context.command is cli:
-        return "deployfit --help"
-    return f"deployfit {context.command.name} --help"
+def _help_command() -> str:
+    command = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in cli.commands else ""
+    return " ".join(filter(None, ["deployfit", command, "--help"]))
 
 
-def _complain(text: str) -> int:
-    lines = [line if line.isprintable() else quoted(line) for line in text.splitlines()]
-    for line in lines or ["unknown error"]:
-        click.echo(f"deployfit: {line}", err=True)
+def _complain(*lines: str) -> int:
+    for line in lines:
+        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+        click.echo("deployfit: " + _cut(shown), err=True)
     return EXIT_BAD_INPUT
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN // 2] + "..."
 
 
 @click.group(
@@ -159,10 +163,11 @@ def fit(
     check_format(format_name)
     if runtime not in RUNTIMES:
         raise unknown("runtime", runtime, RUNTIMES)
+    both = _kv_type(kv_type)
     settings = Settings(
         context_tokens=parse_tokens(context),
-        kv_type_k=_kv_type(kv_type if kv_type_k is None else kv_type_k),
-        kv_type_v=_kv_type(kv_type if kv_type_v is None else kv_type_v),
+        kv_type_k=both if kv_type_k is None else _kv_type(kv_type_k),
+        kv_type_v=both if kv_type_v is None else _kv_type(kv_type_v),
         parallel=_whole_number("parallel", parallel),
         ubatch=_whole_number("ubatch", ubatch),
     )
@@ -282,6 +287,8 @@ def all_models(catalog_file: str | None, wanted: str) -> Mapping[str, Model]:
 
 def find_model(name: str, catalog_file: str | None) -> Model:
     """Return the model of that name, whatever its case."""
+    if not name.strip() or not name.isprintable():
+        raise unknown("model", name, catalog.models())
     known = all_models(catalog_file, name)
     folded = {each.casefold(): model for each, model in known.items()}
     found = known.get(name) or folded.get(name.strip().casefold())

@@ -119,7 +119,8 @@ def parse_limits(text: str, place: str) -> list[LimitRow]:
     return parse_table(text, place, ["macos", "memory_gib", "share", "less_gib", "basis", "note"], parse)
 
 
-_MAC = re.compile(r"\s*([A-Za-z][A-Za-z0-9 ]*?)?\s*([0-9]{1,4})?\s*(?:GB|GiB|G)?\s*", re.ASCII | re.IGNORECASE)
+_CHIP_AND_MEMORY = re.compile(r"(?:(?P<chip>\S.*) )?(?P<memory>[0-9]{1,4}) ?(?:GB|GiB|G)?", re.ASCII | re.IGNORECASE)
+_CHIP = re.compile(r"[A-Za-z][A-Za-z0-9 ]*", re.ASCII)
 
 
 def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
@@ -130,12 +131,9 @@ def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
     """
     words = " ".join(text.split())
     chips = {row.chip.casefold(): row.chip for row in macs}
-    match = _MAC.fullmatch(words)
-    if words.casefold() in chips:
-        typed, memory = words, 0
-    elif match is not None and words:
-        typed, memory = (match[1] or "").strip(), int(match[2] or 0)
-    else:
+    match = _CHIP_AND_MEMORY.fullmatch(words)
+    typed = (match["chip"] or "") if match else words
+    if not (match and not typed) and not _CHIP.fullmatch(typed):
         raise InputError(
             f"mac: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {quoted(text)}"
         )
@@ -143,10 +141,11 @@ def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
         raise unknown("Mac chip", typed, chips.values())
     chip = chips[typed.casefold()] if typed else ""
     sizes = sorted({size for row in macs if chip in ("", row.chip) for size in row.memory_gib})
+    memory = int(match["memory"]) if match else None
     if memory not in sizes:
         sold = "it was sold with " if chip else "Macs were sold with "
         sold += ", ".join(map(str, sizes)) + " GB"
-        if not memory:
+        if memory is None:
             raise InputError(f"mac {quoted(words)}: memory size missing; {sold}")
         raise InputError(f"no {chip or 'Mac'} with {memory} GB; {sold}")
     return Mac(chip=chip, memory_bytes=memory * GIB)

@@ -52,6 +52,15 @@ CONFIG_COLUMNS = [field for field in Qwen35._fields if field != "vision"]
 DENSE_COLUMNS = ("intermediate_size",)
 EXPERT_COLUMNS = ("num_experts", "num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size")
 MAY_BE_ZERO = ("mtp_num_hidden_layers",)
+MOST_LAYERS = 1_000  # of any kind: what a hostile file could otherwise keep us busy with
+MOST_ELSE = 10_000_000
+LAYER_COLUMNS = ("num_hidden_layers", "mtp_num_hidden_layers", "depth")
+
+
+def _most(column: str) -> int:
+    return MOST_LAYERS if column in LAYER_COLUMNS else MOST_ELSE
+
+
 PUBLISHED_COLUMNS = ("total_params", "checkpoint_bytes")
 MODEL_COLUMNS = [
     "model",
@@ -67,18 +76,23 @@ MODEL_COLUMNS = [
 
 def parse_models(text: str, place: str) -> list[Model]:
     """Return the models of a CSV text with the columns of `data/models.csv`."""
-    return parse_table(text, place, MODEL_COLUMNS, _parse_model)
+    found = parse_table(text, place, MODEL_COLUMNS, _parse_model)
+    names = [model.name for model in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError([f"{place}: model {quoted(name)} stands there twice; give each its own name" for name in twice])
+    return found
 
 
 def _parse_model(row: Row) -> Model:
     moe = bool(row.number("num_experts", blank=True))
     blank: tuple[str, ...] = DENSE_COLUMNS if moe else EXPERT_COLUMNS
     numbers = {
-        column: row.number(column, least=0 if column in MAY_BE_ZERO else 1, blank=column in blank)
+        column: row.number(column, least=0 if column in MAY_BE_ZERO else 1, most=_most(column), blank=column in blank)
         for column in CONFIG_COLUMNS
         if column != "tie_word_embeddings"
     }
-    vision = Vision(**{field: row.number(column) for field, column in VISION_COLUMNS.items()})
+    vision = Vision(**{field: row.number(column, most=_most(field)) for field, column in VISION_COLUMNS.items()})
     return Model(
         name=row.text("model"),
         config=Qwen35(vision=vision, tie_word_embeddings=row.flag("tie_word_embeddings"), **numbers),
@@ -91,7 +105,6 @@ def _parse_model(row: Row) -> Model:
     )
 
 
-MOST_LAYERS = 10_000
 ARCHITECTURES = ("qwen3_5", "qwen3_5_moe")
 
 
@@ -115,12 +128,14 @@ def model_from_config(config: Mapping[str, Any], name: str, place: str) -> Model
         value = source.get(key)
         if value is None and optional:
             return 0
-        if type(value) is not int or value < (0 if optional else 1) or value >= 10**18:
-            faults.append(f"{place}: {where}.{key}: expected a whole number, got {quoted(value)}")
+        if type(value) is not int or not (0 if optional else 1) <= value <= _most(key):
+            faults.append(f"{place}: {where}.{key}: expected a whole number up to {_most(key):,}, got {quoted(value)}")
             return 1
         return value
 
     text, vision = section("text_config"), section("vision_config")
+    if faults:
+        raise DataError(faults)
     optional = EXPERT_COLUMNS if architecture == "qwen3_5" else DENSE_COLUMNS
     numbers = {
         key: number(text, key, "text_config", optional=key in optional + MAY_BE_ZERO)
@@ -132,7 +147,7 @@ def model_from_config(config: Mapping[str, Any], name: str, place: str) -> Model
     interval = numbers["full_attention_interval"]
     regular = [
         "full_attention" if (layer + 1) % interval == 0 else "linear_attention"
-        for layer in range(min(numbers["num_hidden_layers"], MOST_LAYERS))
+        for layer in range(numbers["num_hidden_layers"])
     ]
     if layer_types is not None and layer_types != regular:
         faults.append(

@@ -21,7 +21,9 @@ class Row:
 
     def fault(self, column: str, expected: str) -> None:
         """Note that a cell is not what was expected."""
-        self._faults.append(f"{self.place}: {column}: expected {expected}, got {quoted(self._cells[column])}")
+        fault = f"{self.place}: {column}: expected {expected}, got {quoted(self._cells[column])}"
+        if fault not in self._faults:  # a cell may be read twice
+            self._faults.append(fault)
 
     def text(self, column: str, *, blank: bool = False) -> str:
         """Return a cell's text; it may be blank only where that is said."""
@@ -30,13 +32,13 @@ class Row:
             self.fault(column, "a printable text")
         return text
 
-    def number(self, column: str, *, least: int = 1, blank: bool = False) -> int:
+    def number(self, column: str, *, least: int = 1, most: int = 10**18, blank: bool = False) -> int:
         """Return a cell's whole number; 0 for a blank cell where that is allowed."""
         text = self._cells[column].strip()
         if not text and blank:
             return 0
-        if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
-            self.fault(column, "a whole number" + (f" of at least {least}" if least else ""))
+        if not (text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most):
+            self.fault(column, f"a whole number from {least:,} to {most:,}")
             return least
         return int(text)
 
@@ -73,6 +75,10 @@ def _rows(text: str, place: str, columns: Sequence[str], faults: list[str]) -> I
     try:
         header = next(reader, [])
         missing = [column for column in columns if column not in header]
+        twice = sorted({column for column in columns if header.count(column) > 1})
+        if twice:
+            faults.append(f"{place}:1: column {', '.join(twice)} stands there twice")
+            return
         if missing:
             faults.append(f"{place}:1: no column {', '.join(missing)}")
             return

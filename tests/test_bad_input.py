@@ -22,7 +22,7 @@ LONG = "x" * 100_000
 
 def complaints(*words: str, **options: Any) -> list[str]:
     """Run deployfit with bad input; return its complaints after checking what holds for all of them."""
-    done = run(*words, **{"timeout": 20, **options})
+    done = run(*words, **{"timeout": 10, **options})
     return checked(done)
 
 
@@ -74,7 +74,7 @@ WORDS = [
     # macOS
     *(
         ((*FIT, "--macos", text), f"macos: expected a version such as 15 or 26.3, got {text!a}")
-        for text in ("12x", "abc", "26.x.y", "", "26.", "-1", "1e1", "２６", ESCAPE)
+        for text in ("12x", "abc", "26.x.y", "", "26.", "-1", "1e1", "\uff12\uff16", ESCAPE)
     ),
     *(((*FIT, "--macos", text), f"no macOS {text} for Apple silicon is known; known: ") for text in ("10", "16", "99")),
     ((*FIT, "--macos", "9" * 5000), "999...'"),
@@ -92,7 +92,7 @@ WORDS = [
             (*FIT, "--mac", text),
             f"mac: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {text!a}",
         )
-        for text in ("", " ", "-32", "32.5", "99999", "３２", "M4\x1b[31m 32", "../../etc/passwd")
+        for text in ("", " ", "-32", "32.5", "99999", "\uff13\uff12", "M4\x1b[31m 32", "../../etc/passwd")
     ),
     ((*FIT, "--mac", LONG), "xxx...'; known: "),
     ((*FIT, "--mac", "1" * 100_000), "111...'"),
@@ -105,17 +105,17 @@ WORDS = [
             (*FIT, "--wired-limit", text),
             f"wired limit: expected a size with its unit such as 28g or 28672m, got {text!a}",
         )
-        for text in ("28", "-1g", "", "1e3g", "nang", "28t", "28g28g", "２８g", "\x1b28g")
+        for text in ("28", "-1g", "", "1e3g", "nang", "28t", "28g28g", "\uff12\uff18g", "\x1b28g")
     ),
     # counts
     *(
         ((*FIT, "--context", text), f"context: expected a whole number of tokens such as 32768 or 32k, got {text!a}")
-        for text in ("-1", "abc", "", "1e5", "1.5", "３２", "32kk", ESCAPE)
+        for text in ("-1", "abc", "", "1e5", "1.5", "\uff13\uff12", "32kk", ESCAPE)
     ),
     *(
         ((*FIT, option, text), f"{option[2:]}: expected a whole number such as 1 or 512, got {text!a}")
         for option in ("--parallel", "--ubatch")
-        for text in ("-1", "abc", "", "1e5", "1.5", "３２", "²")
+        for text in ("-1", "abc", "", "1e5", "1.5", "\uff13\uff12", "²")
     ),
     ((*FIT, "--context", "0"), "context: 0 tokens; choose from 1 to the trained 262,144"),
     ((*FIT, "--context", "262145"), "context: 262,145 tokens; choose from 1 to the trained 262,144"),
@@ -165,7 +165,7 @@ def test_bad_words(words: tuple[str, ...], expected: str) -> None:
 
 def test_bytes_that_are_not_text_are_echoed_visibly() -> None:
     command = [sys.executable, "-m", "deployfit", "fit", b"\xff\xfe", "--mac", "32"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10)
     assert "no model '" in "".join(checked(done))
 
 
@@ -199,14 +199,14 @@ def about_catalog(content: str | bytes, folder: Path, name: str = "mine.csv", *w
     return complaints("fit", "Mine", "--quant", "Q4_K_M", "--mac", "64", "--catalog", str(path), *words)
 
 
-WHOLE = "expected a whole number of at least 1, got"
+WHOLE = "expected a whole number from 1 to 10,000,000, got"
 HUGE = "9" * 30
 CELLS = [
     ({"hidden_size": "4.0"}, f"mine.csv:2: hidden_size: {WHOLE} '4.0'"),
     ({"hidden_size": "-4096"}, f"mine.csv:2: hidden_size: {WHOLE} '-4096'"),
     ({"hidden_size": ""}, f"mine.csv:2: hidden_size: {WHOLE} ''"),
     ({"hidden_size": "0"}, f"mine.csv:2: hidden_size: {WHOLE} '0'"),
-    ({"hidden_size": "４"}, rf"mine.csv:2: hidden_size: {WHOLE} '\uff14'"),
+    ({"hidden_size": "\uff14"}, rf"mine.csv:2: hidden_size: {WHOLE} '\uff14'"),
     ({"hidden_size": HUGE}, f"mine.csv:2: hidden_size: {WHOLE} '{HUGE}'"),
     ({"num_attention_heads": "0"}, f"mine.csv:2: num_attention_heads: {WHOLE} '0'"),
     ({"tie_word_embeddings": "maybe"}, "mine.csv:2: tie_word_embeddings: expected true or false, got 'maybe'"),
@@ -226,12 +226,14 @@ CELLS = [
     ({**UNPUBLISHED, "mtp_num_hidden_layers": "999999999"}, "mtp_num_hidden_layers"),
     ({**UNPUBLISHED, "vision_depth": "999999999"}, "vision_depth"),
     ({**UNPUBLISHED, "hidden_size": "9" * 18}, "hidden_size"),
-    ({**UNPUBLISHED, "hidden_size": "1"}, "hidden_size"),
-    ({**UNPUBLISHED, "head_dim": "1"}, "head_dim"),
 ]
 
 
-@pytest.mark.parametrize(("change", "expected"), CELLS, ids=[" ".join(list(change)[-1:]) for change, _ in CELLS])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    CELLS,
+    ids=["=".join(list(change.items())[-1])[:40].encode("unicode_escape").decode() for change, _ in CELLS],
+)
 def test_bad_cells(change: dict[str, str], expected: str, tmp_path: Path) -> None:
     faults = about_catalog(csv_text(change), tmp_path)
     assert expected in faults[0]
@@ -304,7 +306,7 @@ JSON_TEXTS = {
     "cut off": ('{"model_type": ', "config.json: not JSON"),
     "list": ("[1]", "config.json: expected a config.json"),
     "null": ("null", "config.json: "),
-    "no models": ("{}", "config.json: "),
+    "no models": ("{}", "no model in it"),
     "no config": ('{"a": 1}', "config.json: expected a config.json, or an object of such objects by model name"),
     "model_type llama": ('{"model_type": "llama"}', f"config.json: {ARCHITECTURES} 'llama'"),
     "model_type a list": ('{"model_type": ["\\u001b"]}', f"config.json: {ARCHITECTURES}"),
@@ -312,20 +314,35 @@ JSON_TEXTS = {
     "deep": ('{"a":' * 100_000, "config.json: not JSON"),
     "deep list": ('{"a":' + "[" * 100_000, "config.json: not JSON"),
     "long number": ('{"a":' + "9" * 5000 + "}", "config.json: not JSON"),
-    "heads 0": (with_text(num_attention_heads=0), "text_config.num_attention_heads: expected a whole number, got '0'"),
-    "heads true": (with_text(num_attention_heads=True), "num_attention_heads: expected a whole number, got 'True'"),
-    "heads text": (with_text(num_attention_heads="8"), "num_attention_heads: expected a whole number, got '8'"),
-    "heads 1.5": (with_text(num_attention_heads=1.5), "num_attention_heads: expected a whole number, got '1.5'"),
+    "heads 0": (
+        with_text(num_attention_heads=0),
+        "text_config.num_attention_heads: expected a whole number up to 10,000,000, got '0'",
+    ),
+    "heads true": (
+        with_text(num_attention_heads=True),
+        "num_attention_heads: expected a whole number up to 10,000,000, got 'True'",
+    ),
+    "heads text": (
+        with_text(num_attention_heads="8"),
+        "num_attention_heads: expected a whole number up to 10,000,000, got '8'",
+    ),
+    "heads 1.5": (
+        with_text(num_attention_heads=1.5),
+        "num_attention_heads: expected a whole number up to 10,000,000, got '1.5'",
+    ),
     "heads NaN": (
         with_text(num_attention_heads=float("nan")),
-        "num_attention_heads: expected a whole number, got 'nan'",
+        "num_attention_heads: expected a whole number up to 10,000,000, got 'nan'",
     ),
     "heads 3": (with_text(num_attention_heads=3), "num_attention_heads"),
     "hidden_size huge": (with_text(hidden_size=10**17), "hidden_size"),
     "layers huge": (with_text(num_hidden_layers=10**9), "num_hidden_layers"),
-    "experts -1": (with_text(num_experts=-1), "text_config.num_experts: expected a whole number, got '-1'"),
+    "experts -1": (
+        with_text(num_experts=-1),
+        "text_config.num_experts: expected a whole number up to 10,000,000, got '-1'",
+    ),
     "tied null": (json.dumps({**CONFIG, "tie_word_embeddings": None}), "tie_word_embeddings: expected true or false"),
-    "escape as name": (json.dumps({ESCAPE: {"model_type": "x"}}), r"'\x1b[31mred\x07': model_type: "),
+    "escape as name": (json.dumps({ESCAPE: {"model_type": "x"}}), r"got '\x1b[31mred\x07'"),
     "escape as another name": (json.dumps({"Mine\x1b": CONFIG}), r"Mine\x1b"),
 }
 

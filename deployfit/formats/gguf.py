@@ -43,7 +43,7 @@ class GgufTensor(NamedTuple):
     @property
     def is_experts(self) -> bool:
         """Whether this is a stack of expert matrices."""
-        return len(self.shape) > 2
+        return len(self.shape) > 2 and self.shape[2] > 1
 
 
 GLOBAL_NAMES = {
@@ -87,6 +87,7 @@ MTP_NAMES = {
     "mtp.pre_fc_norm_hidden.weight": "nextn.hnorm.weight",
     "mtp.norm.weight": "nextn.shared_head_norm.weight",
 }
+SQUEEZED = ("linear_attn.conv1d.weight", "mlp.shared_expert_gate.weight")  # they lose their dimension of 1
 KEPT_F32 = ("ffn_gate_inp.weight", "ssm_conv1d.weight")  # matrices that conversion stores as F32, as it does vectors
 
 ROLES = {
@@ -160,8 +161,10 @@ def _unfused(suffix: str, shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[i
         experts, rows, columns = shape
         yield "mlp.experts.gate_proj", (columns, rows // 2, experts)
         yield "mlp.experts.up_proj", (columns, rows // 2, experts)
+    elif suffix in SQUEEZED:
+        yield suffix, (shape[2], shape[0]) if len(shape) == 3 else shape[1:]
     else:
-        yield suffix, tuple(size for size in shape[::-1] if size != 1)
+        yield suffix, shape[::-1]
 
 
 def tensor_data_bytes(sizes: Iterable[int]) -> int:
