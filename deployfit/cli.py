@@ -39,9 +39,8 @@ def main() -> NoReturn:
         code = _complain(f"{_cut(said)}; see {_help_command()}")
     except click.Abort:
         code = 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; there is nobody to tell
-        code = 0
+    except OSError as error:
+        code = _complain(f"cannot write the answer: {error.strerror}; send it somewhere else")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -212,11 +211,20 @@ def _which_mac(mac: str | None, macos: str | None, wired_limit: str | None) -> d
         from deployfit.this_mac import this_mac
 
         here = this_mac()
-        found, version = here.mac, parse_macos(here.macos if macos is None else macos)
+        found, version = here.mac, _macos_of_this_mac(here.macos) if macos is None else parse_macos(macos)
         raised = raised if wired_limit is not None else here.wired_limit_bytes
     is_raised = wired_limit is not None or raised > 0
     limit = raised_limit(found, raised) if is_raised else default_limit(found, version, catalog.gpu_limits())
     return {"mac": found, "macos": version, "limit": limit, "raised": is_raised}
+
+
+def _macos_of_this_mac(text: str) -> int:
+    try:
+        return parse_macos(text)
+    except InputError as error:
+        raise InputError(
+            f"{error}; this Mac says {quoted(text)}: say which rule to use with --macos {DEFAULT_MACOS}"
+        ) from None
 
 
 def _render_fit(answers: Sequence[Answer], format_name: str) -> str:

@@ -24,24 +24,29 @@ class ThisMac(NamedTuple):
 def this_mac() -> ThisMac:
     """Return this machine; raise InputError where it is not a Mac with Apple silicon."""
     answers = [_sysctl(key) for key in KEYS]
-    memory, brand, macos = answers
-    if not memory.isdigit() or not macos:
+    brand, macos = answers[1:]
+    memory = _number(answers[0])
+    if not memory or not macos:
         raise InputError(f"this machine is not a Mac; {WAY_OUT}")
-    if not brand.startswith("Apple "):
+    if not brand.startswith("Apple ") or not brand.isprintable():
         raise InputError(f"this Mac has no Apple silicon; {WAY_OUT}")
-    wired = _sysctl(WIRED_LIMIT_KEY)
-    return ThisMac(
-        mac=Mac(chip=brand.removeprefix("Apple "), memory_bytes=int(memory)),
-        macos=macos,
-        wired_limit_bytes=int(wired) * MIB if wired.isdigit() else 0,
-    )
+    wired_limit_bytes = _number(_sysctl(WIRED_LIMIT_KEY)) * MIB
+    if wired_limit_bytes > memory:
+        raise InputError(f"sysctl says {WIRED_LIMIT_KEY} is above the memory; say the limit with --wired-limit 28g")
+    chip = brand.removeprefix("Apple ")
+    return ThisMac(mac=Mac(chip=chip, memory_bytes=memory), macos=macos, wired_limit_bytes=wired_limit_bytes)
+
+
+def _number(answer: str) -> int:
+    """Return the whole number that sysctl answered, 0 if it is none."""
+    return int(answer) if answer.isascii() and answer.isdigit() and len(answer) <= 18 else 0
 
 
 def _sysctl(key: str) -> str:
     import subprocess
 
     try:
-        done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["sysctl", "-n", key], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""

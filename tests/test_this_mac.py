@@ -69,7 +69,12 @@ def test_a_memory_that_was_never_sold_is_a_virtual_machine_and_assumed(tmp_path:
     [
         ({**M4_MAX, "machdep.cpu.brand_string": "Intel(R) Core(TM) i9"}, "no Apple silicon"),
         ({**M4_MAX, "hw.memsize": "lots"}, "not a Mac"),
-        ({**M4_MAX, "kern.osproductversion": "31.0"}, "no macOS 31"),
+        ({**M4_MAX, "hw.memsize": "0"}, "not a Mac"),
+        ({**M4_MAX, "hw.memsize": "\u00b2"}, "not a Mac"),
+        ({**M4_MAX, "hw.memsize": "9" * 5000}, "not a Mac"),
+        ({**M4_MAX, "machdep.cpu.brand_string": "Apple M4\a"}, "no Apple silicon"),
+        ({**M4_MAX, "iogpu.wired_limit_mb": "99999999"}, "--wired-limit"),
+        ({**M4_MAX, "kern.osproductversion": "31.0"}, "say which rule to use with --macos 26"),
         ({}, "not a Mac"),
     ],
 )
