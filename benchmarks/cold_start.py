@@ -16,17 +16,34 @@ AIM = 2.0
 
 ALL = [sys.executable, "-m", "deployfit", "fit", "Qwen3.5-27B", "--mac", "32"]
 ONE = [*ALL, "--quant", "Q4_K_M"]
+ONE_JSON = [*ONE, "--format", "json"]
 CLICK = [sys.executable, "-c", "import click"]
+
+
+def engine_row(name: str, wanted: dict[str, str]) -> dict[str, str]:
+    with open(FIGURES / name, encoding="utf-8") as file:
+        (row,) = [each for each in csv.DictReader(file) if wanted.items() <= each.items()]
+    return row
 
 
 def check() -> None:
     """Exit unless the answer that is going to be timed equals the engine's figures."""
-    (row,) = json.loads(subprocess.check_output([*ONE, "--format", "json"]))["rows"]
-    wanted = {"model": "27B", "ftype": "Q4_K_M", "mtp": "0", "imatrix": "0"}
-    with open(FIGURES / "llamacpp_quantize.csv", encoding="utf-8") as file:
-        (engine,) = [each for each in csv.DictReader(file) if wanted.items() <= each.items()]
-    if row["tensor_bytes"] != int(engine["tensor_bytes"]):
-        sys.exit(f"wrong answer: tensor_bytes {row['tensor_bytes']}, the engine says {engine['tensor_bytes']}")
+    (row,) = json.loads(subprocess.check_output(ONE_JSON))["rows"]
+    file_made = {"model": "27B", "ftype": "Q4_K_M", "mtp": "0", "imatrix": "0"}
+    context = {"model": "27B", "n_ctx": "32768", "type_k": "f16", "type_v": "f16", "n_ubatch": "512", "n_parallel": "1"}
+    pairs = {
+        "tensor_bytes": (
+            row["tensor_bytes"],
+            engine_row("llamacpp_quantize.csv", file_made)["tensor_bytes"],
+        ),
+        "kv_cache_bytes + recurrent_state_bytes": (
+            row["kv_cache_bytes"] + row["recurrent_state_bytes"],
+            engine_row("llamacpp_memory_cpu.csv", {**context, "flash_attn": "on"})["context_bytes"],
+        ),
+    }
+    for name, (ours, engine) in pairs.items():
+        if ours != int(engine):
+            sys.exit(f"wrong answer: {name} {ours}, the engine says {engine}")
 
 
 def seconds(command: list[str]) -> float:
@@ -37,7 +54,7 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     check()
-    commands = {"import click": CLICK, "fit, one recipe": ONE, "fit, every recipe": ALL}
+    commands = {"import click": CLICK, "fit, one recipe": ONE, "the same as JSON": ONE_JSON, "fit, every recipe": ALL}
     times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(RUNS):
         for name, command in commands.items():

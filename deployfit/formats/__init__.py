@@ -1,0 +1,1 @@
+"""Formats: weights at rest, to the byte."""
