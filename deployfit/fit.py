@@ -244,7 +244,9 @@ class Fit:
         most = weights.tensor_bytes + spare
         fitting = [
             other
-            for other in map(self._weights, self.makeable())
-            if other.tensor_bytes <= most and other.tensor_bytes < weights.tensor_bytes
+            for other in map(self._weights, reversed(self.makeable()))  # of equals the plainer name stands later
+            if (self.question.imatrix or other.recipe not in NEED_IMATRIX)
+            and other.tensor_bytes <= most
+            and other.tensor_bytes < weights.tensor_bytes
         ]
         return max(fitting, key=lambda other: other.tensor_bytes, default=None)

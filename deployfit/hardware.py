@@ -43,6 +43,12 @@ class Mac(NamedTuple):
         memory = self.memory_bytes / GIB
         return f"{self.chip} {memory:g} GB".strip()
 
+    @property
+    def with_article(self) -> str:
+        """How it stands in a sentence: "an M4 Max 64 GB Mac"."""
+        article = "an" if self.name.startswith(("A", "M", "8", "18 ")) else "a"
+        return f"{article} {self.name} Mac"
+
 
 class MacRow(NamedTuple):
     """A row of `data/macs.csv`: a chip with one bandwidth, and the memory sizes it was sold with."""

@@ -107,4 +107,4 @@ def test_data_are_found_from_a_checkout_without_installation(tmp_path: Path) -> 
 def test_names_are_found_whatever_their_case() -> None:
     done = run("fit", "qwen3.5-27b", "--quant", "q4_k_m", "--mac", "m4 max 64gb")
     assert done.returncode == 0
-    assert "Qwen3.5-27B on a M4 Max 64 GB Mac" in done.stdout
+    assert "Qwen3.5-27B on an M4 Max 64 GB Mac" in done.stdout

@@ -196,3 +196,13 @@ def test_every_command_has_help(command: list[str]) -> None:
     done = run(*command, "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("--mac 64 --quant BF16", "--quant Q8_0"), ("--mac 16 --macos 15 --quant Q2_0", "--quant TQ1_0")],
+)
+def test_the_smaller_recipe_that_is_advised_can_be_made_as_asked(words: str, expected: str, fit_rows: Rows) -> None:
+    """Q8_0 rather than the MXFP4_MOE of the same size; none that needs an importance matrix without one."""
+    (row,) = fit_rows("Qwen3.5-27B", *words.split())
+    assert any(text.startswith(expected + ":") for text in row["advice"]), row["advice"]

@@ -109,7 +109,7 @@ def _headline(answer: Answer) -> str:
     lent = gib(question.limit.limit_bytes)
     limit = "raised limit" if question.raised else f"macOS {question.macos}"
     return (
-        f"{question.model.name} on a {question.mac.name} Mac ({limit}, {lent} GiB for the GPU),"
+        f"{question.model.name} on {question.mac.with_article} ({limit}, {lent} GiB for the GPU),"
         f" {NAME}, context {settings.context_tokens:,} tokens{per_sequence},"
         f" KV {settings.kv_type_k}/{settings.kv_type_v}, micro-batch {settings.ubatch}"
     )
