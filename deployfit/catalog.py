@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import TYPE_CHECKING
 
 from deployfit.errors import DataError, InputError, quoted
-from deployfit.formats.gguf_recipes import Recipe, parse_recipes
+from deployfit.formats.gguf_recipes import Recipe, Rule, parse_generations, parse_overrides, parse_recipes
 from deployfit.hardware import LimitRow, MacRow, parse_limits, parse_macs
 from deployfit.models import Model, model_from_config, parse_models
+
+if TYPE_CHECKING:  # what most answers do not need is imported where it is
+    from deployfit.formats.checkpoint import CheckpointRecipe
+    from deployfit.formats.mlx import MlxRecipe
+    from deployfit.quants.publishers import PublishedSize, Publisher
 
 MOST_CATALOG_BYTES = 16 * 2**20
 
@@ -46,6 +52,67 @@ def recipes() -> dict[str, Recipe]:
     'Q4_K'
     """
     return parse_recipes(_data_text("gguf_recipes.csv"), "data/gguf_recipes.csv")
+
+
+@cache
+def mlx_recipes() -> dict[str, MlxRecipe]:
+    """Return the recipes of mlx-lm and mlx-vlm by name.
+
+    >>> mlx_recipes()["q4_g64"].aliases
+    ('4bit', 'q4')
+    """
+    from deployfit.formats.mlx import parse_mlx_recipes
+
+    return parse_mlx_recipes(_data_text("mlx_recipes.csv"), "data/mlx_recipes.csv")
+
+
+@cache
+def checkpoint_recipes() -> dict[str, CheckpointRecipe]:
+    """Return the recipes of checkpoints for servers by name.
+
+    >>> list(checkpoint_recipes())
+    ['BF16', 'FP8', 'GPTQ-Int4', 'NVFP4']
+    """
+    from deployfit.formats.checkpoint import parse_checkpoint_recipes
+
+    return parse_checkpoint_recipes(_data_text("checkpoint_recipes.csv"), "data/checkpoint_recipes.csv")
+
+
+@cache
+def publishers() -> dict[str, Publisher]:
+    """Return the publishers by name.
+
+    >>> publishers()["unsloth"].row.format
+    'GGUF'
+    """
+    from deployfit.quants.publishers import Bases, Publisher, parse_publisher_recipes, parse_publishers
+
+    rows = parse_publishers(_data_text("publishers.csv"), "data/publishers.csv")
+    rules = parse_publisher_recipes(_data_text("publisher_recipes.csv"), "data/publisher_recipes.csv")
+    bases = Bases(recipes, mlx_recipes, checkpoint_recipes, _overrides, _generations)
+    return {row.name: Publisher(row, rules, published_sizes(), bases) for row in rows}
+
+
+@cache
+def published_sizes() -> list[PublishedSize]:
+    """Return the published sizes.
+
+    >>> published_sizes()[0].publisher
+    'Qwen'
+    """
+    from deployfit.quants.publishers import parse_published_sizes
+
+    return parse_published_sizes(_data_text("published_sizes.csv"), "data/published_sizes.csv")
+
+
+@cache
+def _overrides() -> dict[tuple[str, str], tuple[Rule, ...]]:
+    return parse_overrides(_data_text("publisher_overrides.csv"), "data/publisher_overrides.csv")
+
+
+@cache
+def _generations() -> dict[str, dict[str, str]]:
+    return parse_generations(_data_text("gguf_generations.csv"), "data/gguf_generations.csv")
 
 
 @cache

@@ -10,12 +10,24 @@ import click
 
 from deployfit import __version__, catalog
 from deployfit.errors import DataError, DeployfitError, InputError, quoted, unknown
-from deployfit.estimate import Quantizer
 from deployfit.fit import RUNS, Answer, Fit, Question
-from deployfit.formats.gguf_recipes import find_recipe
 from deployfit.hardware import Mac, default_limit, find_mac, parse_macos, raised_limit
 from deployfit.models import Model
-from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, NAME, Settings
+from deployfit.quants.find import (
+    FORMAT_OF,
+    LLAMACPP,
+    MLX_RUNTIME,
+    RUNTIMES,
+    Shelf,
+    by_runtime,
+    find_quant,
+    find_runtime,
+    own_quants,
+)
+from deployfit.quants.weights import FORMATS as FILE_FORMATS
+from deployfit.quants.weights import GGUF, Options, Quant
+from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettings
+from deployfit.runtimes.running import Settings
 from deployfit.units import parse_limit, parse_tokens
 
 EXIT_BAD_INPUT = 2
@@ -24,7 +36,7 @@ MOST_SHOWN = 600  # characters of a complaint: room for every recipe's name
 
 DEFAULT_CONTEXT = "32k"
 DEFAULT_MACOS = "26"
-RUNTIMES = (NAME,)
+SHELF = Shelf(catalog.recipes, catalog.mlx_recipes, catalog.checkpoint_recipes, catalog.publishers)
 FORMATS = ("text", "json", "csv", "markdown")
 
 
@@ -106,9 +118,9 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "quants",
     multiple=True,
     metavar="RECIPE",
-    help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]",
+    help="Q4_K_M, 4bit, unsloth:UD-Q4_K_XL, ...; may be repeated.  [default: every recipe of the runtime]",
 )
-@click.option("--runtime", default=NAME, show_default=True, help="The engine.")
+@click.option("--runtime", metavar="|".join(RUNTIMES), help="The engine.  [default: what loads the quant]")
 @click.option("--mac", metavar="MAC", help="Memory in GB, or chip and memory: 32, 'M4 Max 64'.  [default: this Mac]")
 @click.option(
     "--macos", metavar="VERSION", help=f"macOS version: 15, 26, ...  [default: this Mac's, else {DEFAULT_MACOS}]"
@@ -121,16 +133,14 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="TOKENS",
     help="Context of all sequences together: 32768, 32k.",
 )
-@click.option(
-    "--kv-type", default="f16", show_default=True, metavar="TYPE", help=f"Type of the KV cache: {', '.join(KV_TYPES)}."
-)
+@click.option("--kv-type", metavar="TYPE", help=f"llama.cpp's KV cache: {', '.join(KV_TYPES)}.  [default: f16]")
 @click.option("--kv-type-k", metavar="TYPE", help="The keys' type, if it differs.")
 @click.option("--kv-type-v", metavar="TYPE", help="The values' type, if it differs.")
-@click.option(
-    "--parallel", default="1", show_default=True, metavar="N", help="Sequences at once; they share the context."
-)
-@click.option("--ubatch", default=str(DEFAULT_UBATCH), show_default=True, metavar="TOKENS", help="Micro-batch (-ub).")
-@click.option("--vision", is_flag=True, help="Count the vision tower (mmproj, F16).")
+@click.option("--parallel", metavar="N", help="llama.cpp: sequences at once; they share the context.  [default: 1]")
+@click.option("--ubatch", metavar="TOKENS", help=f"llama.cpp: micro-batch (-ub).  [default: {DEFAULT_UBATCH}]")
+@click.option("--kv-bits", metavar="BITS", help="MLX's KV cache: 2, 3, 4, 5, 6, 8, 16.  [default: 16]")
+@click.option("--prefill-step-size", metavar="TOKENS", help="MLX: tokens of the prompt at once.  [default: 2048]")
+@click.option("--vision", is_flag=True, help="Count the vision tower (llama.cpp: mmproj F16; MLX: mlx-vlm's BF16).")
 @click.option(
     "--exit-code", "use_exit_code", is_flag=True, help="Exit with 3 if nothing asked for runs within the GPU limit."
 )
@@ -138,16 +148,18 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def fit(
     model: str,
     quants: tuple[str, ...],
-    runtime: str,
+    runtime: str | None,
     mac: str | None,
     macos: str | None,
     wired_limit: str | None,
     context: str,
-    kv_type: str,
+    kv_type: str | None,
     kv_type_k: str | None,
     kv_type_v: str | None,
-    parallel: str,
-    ubatch: str,
+    parallel: str | None,
+    ubatch: str | None,
+    kv_bits: str | None,
+    prefill_step_size: str | None,
     vision: bool,
     use_exit_code: bool,
     imatrix: bool,
@@ -160,32 +172,61 @@ def fit(
     Exit codes: 0 answered; 2 bad input; 3 does not fit (under --exit-code only).
     """
     check_format(format_name)
-    if runtime not in RUNTIMES:
-        raise unknown("runtime", runtime, RUNTIMES)
-    both = _kv_type(kv_type)
-    settings = Settings(
-        context_tokens=parse_tokens(context),
-        kv_type_k=both if kv_type_k is None else _kv_type(kv_type_k),
-        kv_type_v=both if kv_type_v is None else _kv_type(kv_type_v),
-        parallel=_whole_number("parallel", parallel),
-        ubatch=_whole_number("ubatch", ubatch),
-    )
+    engine = None if runtime is None else find_runtime(runtime)
+    asked = by_runtime([find_quant(quant, SHELF, engine) for quant in quants]) or {engine or LLAMACPP: []}
+    own: dict[str, dict[str, str | None]] = {
+        LLAMACPP: {
+            "kv-type": kv_type,
+            "kv-type-k": kv_type_k,
+            "kv-type-v": kv_type_v,
+            "parallel": parallel,
+            "ubatch": ubatch,
+        },
+        MLX_RUNTIME: {"kv-bits": kv_bits, "prefill-step-size": prefill_step_size},
+    }
+    for name, options in own.items():
+        given = [option for option, value in options.items() if value is not None]
+        if given and name not in asked:
+            raise InputError(f"--{given[0]} is an option of {name}, and nothing asked for runs on it; leave it out")
+    found = find_model(model, catalog_file)
     where = _which_mac(mac, macos, wired_limit)
-    question = Question(
-        model=find_model(model, catalog_file),
-        settings=settings,
-        imatrix=imatrix,
-        mtp=mtp,
-        vision=vision,
-        **where,
-    )
-    recipes = catalog.recipes()
-    fitting = Fit(question, recipes, catalog.gpu_limits())
-    asked = [find_recipe(quant, recipes).name for quant in quants] or fitting.makeable()
-    answers = [fitting.answer(name) for name in dict.fromkeys(asked)]
+    answers: list[Answer] = []
+    for name, chosen in asked.items():
+        settings = _settings(name, parse_tokens(context), own[name])
+        question = Question(found, settings, options=Options(imatrix=imatrix, mtp=mtp, vision=vision), **where)
+        fitting = Fit(question, _menu(chosen, name), catalog.gpu_limits())
+        answers += [fitting.answer(quant) for quant in dict.fromkeys(chosen or fitting.makeable())]
     click.echo(_render_fit(answers, format_name))
     runs = any(answer.verdict in RUNS for answer in answers)
     return EXIT_DOES_NOT_FIT if use_exit_code and not runs else 0
+
+
+def _menu(chosen: Sequence[Quant], runtime: str) -> Sequence[Quant]:
+    """Return what may be advised instead of the chosen: its publisher's other files, or the tools' own recipes."""
+    publishers = {quant.name.partition(":")[0] for quant in chosen if ":" in quant.name}
+    if len(publishers) == 1 and all(":" in quant.name for quant in chosen):
+        return catalog.publishers()[publishers.pop()].quants()
+    return own_quants(SHELF, FORMAT_OF[runtime])
+
+
+def _settings(runtime: str, context_tokens: int, given: Mapping[str, str | None]) -> Settings:
+    typed = {option: value for option, value in given.items() if value is not None}
+    if runtime == LLAMACPP:
+        both = _kv_type(typed.get("kv-type", "f16"))
+        return LlamaCppSettings(
+            context_tokens=context_tokens,
+            kv_type_k=_kv_type(typed.get("kv-type-k", both)),
+            kv_type_v=_kv_type(typed.get("kv-type-v", both)),
+            parallel=_whole_number("parallel", typed.get("parallel", "1")),
+            ubatch=_whole_number("ubatch", typed.get("ubatch", str(DEFAULT_UBATCH))),
+        )
+    from deployfit.runtimes.mlx import DEFAULT_PREFILL_STEP, UNQUANTIZED_BITS, MlxSettings
+
+    return MlxSettings(
+        context_tokens=context_tokens,
+        kv_bits=_whole_number("kv-bits", typed.get("kv-bits", str(UNQUANTIZED_BITS))),
+        prefill_step_size=_whole_number("prefill-step-size", typed.get("prefill-step-size", str(DEFAULT_PREFILL_STEP))),
+    )
 
 
 def _kv_type(text: str) -> str:
@@ -246,12 +287,16 @@ def _render_fit(answers: Sequence[Answer], format_name: str) -> str:
     "quants",
     multiple=True,
     metavar="RECIPE",
-    help="A recipe such as Q4_K_M; may be repeated.  [default: every recipe]",
+    help="Q4_K_M, 4bit, unsloth:UD-Q4_K_XL, ...; may be repeated.  [default: every recipe of the runtime]",
 )
+@click.option("--runtime", metavar="|".join(RUNTIMES), help=f"Whose recipes.  [default: {LLAMACPP}]")
+@click.option("--vision", is_flag=True, help="MLX: with the vision tower, as mlx-vlm converts.")
 @shared_options
 def table(
     names: tuple[str, ...],
     quants: tuple[str, ...],
+    runtime: str | None,
+    vision: bool,
     imatrix: bool,
     mtp: bool,
     catalog_file: str | None,
@@ -261,15 +306,16 @@ def table(
     check_format(format_name)
     from deployfit.report import size_table
 
-    recipes = catalog.recipes()
-    asked = [find_recipe(quant, recipes).name for quant in quants] or list(recipes)
+    engine = None if runtime is None else find_runtime(runtime)
+    asked = [find_quant(quant, SHELF, engine) for quant in quants]
+    asked = asked or own_quants(SHELF, FORMAT_OF[engine or LLAMACPP])
     chosen = [find_model(name, catalog_file) for name in names or all_models(catalog_file, "")]
-    sizes: dict[str, dict[str, Any]] = {name: {} for name in asked}
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    sizes: dict[str, dict[str, Any]] = {quant.name: {} for quant in asked}
     for model in chosen:
-        quantizer = Quantizer(model, imatrix=imatrix, mtp=mtp)
-        for name in asked:
+        for quant in asked:
             try:
-                sizes[name][model.name] = quantizer.weights(recipes[name])
+                sizes[quant.name][model.name] = quant.weights(model, options)
             except InputError:
                 if len(asked) == 1:
                     raise
@@ -280,6 +326,65 @@ def table(
         "markdown": size_table.table_markdown,
     }
     click.echo(render[format_name](sizes, [model.name for model in chosen]))
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--runtime", metavar="|".join(RUNTIMES), help="Only what this engine loads.  [default: everything]")
+@click.option("--publisher", metavar="NAME", help="Only this publisher's.  [default: all, and the tools' own recipes]")
+@shared_options
+def quants(
+    model: str,
+    runtime: str | None,
+    publisher: str | None,
+    imatrix: bool,
+    mtp: bool,
+    catalog_file: str | None,
+    format_name: str,
+) -> None:
+    """List what exists for MODEL: recipes and published files, smallest first, and how each size is known."""
+    check_format(format_name)
+    from deployfit.report import quant_list
+
+    engine = None if runtime is None else find_runtime(runtime)
+    found = find_model(model, catalog_file)
+    formats = (FORMAT_OF[engine],) if engine else FILE_FORMATS
+    offered: list[Quant] = []
+    if publisher is None:
+        offered += [quant for each in formats for quant in own_quants(SHELF, each)]
+    for quant in _publishers_quants(publisher, found.name):
+        if quant.format in formats:
+            offered.append(quant)
+    known = []
+    for quant in offered:
+        try:
+            options = Options(imatrix=imatrix and ":" not in quant.name and quant.format == GGUF, mtp=mtp)
+            known.append((quant, quant.weights(found, options)))
+        except InputError:
+            continue
+    if not known:
+        raise InputError(f"nothing is known for {found.name}; leave out --runtime and --publisher to see all recipes")
+    render = {
+        "text": quant_list.quants_text,
+        "json": quant_list.quants_json,
+        "csv": quant_list.quants_csv,
+        "markdown": quant_list.quants_markdown,
+    }
+    known.sort(key=lambda pair: pair[1].file_bytes)
+    click.echo(render[format_name](found, known))
+
+
+def _publishers_quants(name: str | None, model: str) -> list[Quant]:
+    """Return the quants of one publisher, or of all, that were seen for a model."""
+    known = catalog.publishers()
+    if name is not None:
+        by_folded = {each.casefold(): each for each in known}
+        if name.casefold() not in by_folded:
+            raise unknown("publisher", name, known)
+        known = {name: known[by_folded[name.casefold()]]}
+    return [
+        quant for publisher in known.values() for quant in publisher.quants() if publisher.ships(quant.recipe, model)
+    ]
 
 
 def check_format(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The estimate: what a model needs, part by part, and how each part is known."""
+"""The estimate: what a running model needs, part by part, and how each part is known."""
 
 from __future__ import annotations
 
@@ -6,64 +6,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from deployfit.basis import Basis
-from deployfit.formats.gguf import GgufTensor, gguf_tensors
-from deployfit.formats.gguf_file import file_bytes
-from deployfit.formats.gguf_recipes import Recipe, tensor_sizes, tensor_types
 from deployfit.formats.mmproj import mmproj_tensor_bytes
 from deployfit.models import Model
-from deployfit.runtimes import llamacpp
-from deployfit.runtimes.llamacpp import Settings
-
-
-class Weights(NamedTuple):
-    """A recipe's weights for one model.
-
-    `tensor_bytes` are all tensors of the file, `mtp_bytes` those of its MTP block (0 if it has none).
-    """
-
-    recipe: str
-    tensor_bytes: int
-    mtp_bytes: int
-    file_bytes: int
-    params: int
-
-    @property
-    def bits_per_weight(self) -> float:
-        """For display only."""
-        return 8 * self.tensor_bytes / self.params
-
-
-class Quantizer:
-    """Makes a model's weights under any recipe; the tensor list is made once."""
-
-    def __init__(self, model: Model, *, imatrix: bool, mtp: bool) -> None:
-        self.model = model
-        self._imatrix = imatrix
-        self._tensors: list[GgufTensor] = gguf_tensors(model.config, mtp=mtp)
-
-    def weights(self, recipe: Recipe) -> Weights:
-        """Return the weights under this recipe; raise InputError if llama.cpp could not make it."""
-        config = self.model.config
-        gqa = config.num_attention_heads // config.num_key_value_heads
-        types = tensor_types(recipe, self._tensors, gqa=gqa, experts=config.num_experts, imatrix=self._imatrix)
-        sizes = tensor_sizes(self._tensors, types)
-        trunk_layers = config.num_hidden_layers
-        return Weights(
-            recipe=recipe.name,
-            tensor_bytes=sum(sizes),
-            mtp_bytes=sum(
-                size for tensor, size in zip(self._tensors, sizes, strict=True) if tensor.layer >= trunk_layers
-            ),
-            file_bytes=file_bytes(self._tensors, sizes, config.vocab_size),
-            params=sum(tensor.params for tensor in self._tensors),
-        )
+from deployfit.quants.weights import GGUF, Options, Weights
+from deployfit.runtimes.running import Settings
 
 
 class Estimate(NamedTuple):
     """What a running model occupies, in bytes; the parts do not overlap and add up to the total.
 
     `mtp_bytes` is all that drafting with the MTP layer adds, its weights included; `compute_buffer_upper_bytes`
-    bounds the compute buffers on Metal.
+    bounds the working memory.
     """
 
     weights_bytes: int
@@ -92,42 +45,50 @@ class Estimate(NamedTuple):
         return sum(self.parts.values())
 
 
-# How the parts are known. The compute buffers equal the engine's own on a GPU-like device, but Metal is
-# known from its rules and a few logs; likewise drafting is counted by rules, not held against the engine.
+# How the parts beside the weights are known. llama.cpp's compute buffers equal the engine's own on a GPU-like
+# device, but Metal is known from its rules and a few logs; MLX's prefill memory is a rule with a measured error;
+# drafting is counted by rules, not held against the engine.
 PART_BASIS: Mapping[str, Basis] = {
-    "weights": Basis.EXACT,
     "kv_cache": Basis.EXACT,
     "recurrent_state": Basis.EXACT,
     "compute_buffer": Basis.DERIVED,
     "vision": Basis.DERIVED,
     "mtp": Basis.DERIVED,
-    "file": Basis.DERIVED,
 }
 
 
-def estimate(model: Model, weights: Weights, settings: Settings, *, mtp: bool, vision: bool) -> Estimate:
-    """Return what llama.cpp allocates for this model and these settings."""
-    config = model.config
-    compute = llamacpp.compute_buffers(config, settings)
+def part_basis(weights: Weights) -> Mapping[str, Basis]:
+    """Return how each part is known, the file as a whole too: what stands around the tensors is a rule."""
+    file = Basis.DERIVED if weights.basis is Basis.EXACT else weights.basis
+    return {"weights": weights.basis, **PART_BASIS, "file": file}
+
+
+def estimate(model: Model, weights: Weights, settings: Settings, options: Options) -> Estimate:
+    """Return what the runtime allocates for this model and these settings."""
+    memory = settings.memory(model.config)
     return Estimate(
-        weights_bytes=weights.tensor_bytes - weights.mtp_bytes,
-        kv_cache_bytes=llamacpp.kv_cache_bytes(config, settings),
-        recurrent_state_bytes=llamacpp.recurrent_state_bytes(config, settings),
-        compute_buffer_bytes=compute.total_bytes,
-        compute_buffer_upper_bytes=compute.upper_bytes,
-        vision_bytes=mmproj_tensor_bytes(config.vision) if vision else 0,
-        mtp_bytes=weights.mtp_bytes + llamacpp.mtp_runtime_bytes(config, settings) if mtp else 0,
+        weights_bytes=weights.text_bytes,
+        kv_cache_bytes=memory.kv_cache_bytes,
+        recurrent_state_bytes=memory.recurrent_state_bytes,
+        compute_buffer_bytes=memory.work_bytes,
+        compute_buffer_upper_bytes=memory.work_upper_bytes,
+        vision_bytes=_vision_bytes(model, weights) if options.vision else 0,
+        mtp_bytes=weights.mtp_bytes + settings.mtp_bytes(model.config) if options.mtp else 0,
     )
 
 
-def least_bytes(model: Model, weights: Weights, settings: Settings, *, mtp: bool, vision: bool) -> int:
+def least_bytes(model: Model, weights: Weights, settings: Settings, options: Options) -> int:
     """Return a lower bound of the estimate's total that never falls as the context grows."""
-    config = model.config
-    return (
-        weights.tensor_bytes
-        + llamacpp.kv_cache_bytes(config, settings)
-        + llamacpp.recurrent_state_bytes(config, settings)
-        + llamacpp.least_compute_bytes(config, settings)
-        + (mmproj_tensor_bytes(config.vision) if vision else 0)
-        + (llamacpp.mtp_runtime_bytes(config, settings) if mtp else 0)
-    )
+    total = weights.text_bytes + settings.least_bytes(model.config)
+    if options.vision:
+        total += _vision_bytes(model, weights)
+    if options.mtp:
+        total += weights.mtp_bytes + settings.mtp_bytes(model.config)
+    return total
+
+
+def _vision_bytes(model: Model, weights: Weights) -> int:
+    """Return the vision tower's bytes: as in the files, or llama.cpp's mmproj beside them."""
+    if weights.format == GGUF and not weights.vision_bytes:
+        return mmproj_tensor_bytes(model.config.vision)
+    return weights.vision_bytes

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
 from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.estimate import PART_BASIS, Estimate, Quantizer, Weights, estimate, least_bytes
-from deployfit.formats.gguf_recipes import NEED_IMATRIX, Recipe
+from deployfit.estimate import Estimate, estimate, least_bytes, part_basis
+from deployfit.formats.gguf_recipes import NEED_IMATRIX
 from deployfit.hardware import (
     GENERATION_NAMES,
     GENERATIONS,
@@ -24,7 +23,8 @@ from deployfit.hardware import (
     highest_raised_limit,
 )
 from deployfit.models import Model
-from deployfit.runtimes.llamacpp import CONTEXT_STEP, Settings, check_settings
+from deployfit.quants.weights import GGUF, Options, Quant, Weights
+from deployfit.runtimes.running import Settings
 from deployfit.units import MIB, ceil_to, gib
 
 
@@ -52,7 +52,7 @@ RUNS = (Verdict.FITS, Verdict.TIGHT)
 class Question(NamedTuple):
     """What is asked: a model, how it is run, and on which Mac.
 
-    `macos` is a major version. `wired_limit_bytes` is 0 unless the user has raised the limit.
+    `macos` is a major version; `raised` says that the user has set the limit.
     """
 
     model: Model
@@ -61,15 +61,14 @@ class Question(NamedTuple):
     macos: int
     limit: GpuLimit
     raised: bool
-    imatrix: bool = False
-    mtp: bool = False
-    vision: bool = False
+    options: Options = Options()
 
 
 class Answer(NamedTuple):
     """The verdict on one recipe, with the numbers behind it."""
 
     question: Question
+    quant: Quant
     weights: Weights
     estimate: Estimate
     reserve_bytes: int
@@ -87,55 +86,60 @@ class Answer(NamedTuple):
     @property
     def basis(self) -> Mapping[str, Basis]:
         """How each figure is known."""
-        known = {name + "_bytes": basis for name, basis in PART_BASIS.items()}
+        known = {name + "_bytes": basis for name, basis in part_basis(self.weights).items()}
         return known | {"gpu_limit_bytes": self.question.limit.basis}
 
 
 class Fit:
-    """Answers one question for any recipe."""
+    """Answers one question for any quant; `menu` is what may be advised instead."""
 
-    def __init__(self, question: Question, recipes: Mapping[str, Recipe], limits: Sequence[LimitRow]) -> None:
-        if question.mtp and not question.model.config.mtp_num_hidden_layers:
+    def __init__(self, question: Question, menu: Sequence[Quant], limits: Sequence[LimitRow]) -> None:
+        if question.options.mtp and not question.model.config.mtp_num_hidden_layers:
             raise InputError(f"{question.model.name} has no MTP layer; leave out --mtp")
-        check_settings(question.settings, question.model.config)
+        question.settings.check(question.model.config)
         self.question = question
         self._limits = limits
-        self._recipes = recipes
-        quantizer = Quantizer(question.model, imatrix=question.imatrix, mtp=question.mtp)
-        self._weights: Callable[[str], Weights] = lru_cache(maxsize=None)(lambda name: quantizer.weights(recipes[name]))
+        self._menu = menu
+        self._weighed: dict[Quant, Weights] = {}
 
-    def makeable(self) -> list[str]:
-        """Return the recipes that llama.cpp can make of this model, smallest first."""
+    def makeable(self) -> list[Quant]:
+        """Return what on the menu can be made of this model, smallest first."""
         sizes = {}
-        for name in self._recipes:
+        for quant in self._menu:
             try:
-                sizes[name] = self._weights(name).tensor_bytes
+                sizes[quant] = self._weights(quant).tensor_bytes
             except InputError:
                 continue
-        return sorted(sizes, key=lambda name: sizes[name])
+        return sorted(sizes, key=lambda quant: sizes[quant])
 
-    def answer(self, recipe: str) -> Answer:
-        """Return the verdict on one recipe."""
+    def answer(self, quant: Quant) -> Answer:
+        """Return the verdict on one quant."""
         question = self.question
-        weights = self._weights(recipe)
+        weights = self._weights(quant)
         needed = self._estimate(weights, question.settings)
         verdict = self._verdict(needed.total_bytes, question.limit)
         largest = self._max_context(weights, question.settings)
         return Answer(
             question=question,
+            quant=quant,
             weights=weights,
             estimate=needed,
             reserve_bytes=question.limit.limit_bytes - budget_bytes(question.mac, question.limit),
             verdict=verdict,
             max_context_tokens=largest,
-            notes=tuple(self._notes(recipe, needed, verdict)),
-            left_out=tuple(self._left_out(needed)),
+            notes=tuple(self._notes(weights, needed, verdict)),
+            left_out=tuple(self._left_out(weights)),
             advice=tuple(self._advice(weights, needed, verdict, largest)),
         )
 
+    def _weights(self, quant: Quant) -> Weights:
+        if quant not in self._weighed:
+            self._weighed[quant] = quant.weights(self.question.model, self.question.options)
+        return self._weighed[quant]
+
     def _estimate(self, weights: Weights, settings: Settings) -> Estimate:
         question = self.question
-        return estimate(question.model, weights, settings, mtp=question.mtp, vision=question.vision)
+        return estimate(question.model, weights, settings, question.options)
 
     def _verdict(self, total_bytes: int, limit: GpuLimit) -> Verdict:
         mac = self.question.mac
@@ -155,24 +159,24 @@ class Fit:
         """
         question = self.question
         budget = budget_bytes(question.mac, question.limit)
-        step = CONTEXT_STEP * settings.parallel
+        step = settings.context_step
 
         def at(steps: int) -> Settings:
-            return settings._replace(context_tokens=min(steps * step, trained))
+            return settings.with_context(min(steps * step, trained))
 
         trained = question.model.config.max_position_embeddings
         low, high = 0, -(-trained // step)
         while low < high:
             middle = (low + high + 1) // 2
-            needed = least_bytes(question.model, weights, at(middle), mtp=question.mtp, vision=question.vision)
+            needed = least_bytes(question.model, weights, at(middle), question.options)
             low, high = (middle, high) if needed <= budget else (low, middle - 1)
         while low and self._estimate(weights, at(low)).total_bytes > budget:
             low -= 1
         return at(low).context_tokens
 
-    def _notes(self, recipe: str, needed: Estimate, verdict: Verdict) -> list[str]:
+    def _notes(self, weights: Weights, needed: Estimate, verdict: Verdict) -> list[str]:
         question = self.question
-        notes = []
+        notes = list(weights.notes)
         other = next(item for item in GENERATIONS if item != generation_of(question.macos))
         if not question.raised:
             limit = default_limit(question.mac, other, self._limits)
@@ -185,30 +189,22 @@ class Fit:
         if question.limit.basis is Basis.ASSUMED:
             notes.append(f"GPU limit on this Mac: {question.limit.note}")
         if needed.compute_buffer_upper_bytes - needed.compute_buffer_bytes > 64 * MIB:
-            notes.append(
-                f"compute buffers can reach {gib(needed.compute_buffer_upper_bytes)} GiB on Metal"
-                " (attention scratch, fragmentation); the reserve is for that"
-            )
-        if question.settings.falls_off_metal:
-            notes.append(
-                f"KV {question.settings.kv_type_k}/{question.settings.kv_type_v}: Metal's flash attention wants equal"
-                " types and has no iq4_nl; attention falls to the CPU, slow and with memory not counted here"
-            )
-        if recipe in NEED_IMATRIX and not question.imatrix:
+            notes.append(question.settings.upper_note(gib(needed.compute_buffer_upper_bytes)))
+        notes += question.settings.notes(needed.weights_bytes, question.limit.limit_bytes)
+        if weights.recipe in NEED_IMATRIX and not question.options.imatrix:
             notes.append("llama.cpp makes this recipe only with an importance matrix: see --imatrix")
         return notes
 
-    def _left_out(self, needed: Estimate) -> list[str]:
+    def _left_out(self, weights: Weights) -> list[str]:
         question = self.question
         left_out = []
-        if not question.vision:
-            left_out.append("vision tower (--vision)")
+        if question.options.vision:
+            left_out.append("the vision tower's own working memory, which depends on the image")
         else:
-            left_out.append("the vision tower's own compute buffers, which depend on the image")
-        if not question.mtp and question.model.config.mtp_num_hidden_layers:
+            left_out.append("vision tower (--vision)")
+        if not question.options.mtp and question.model.config.mtp_num_hidden_layers and weights.format == GGUF:
             left_out.append("MTP drafting (--mtp)")
-        left_out.append("llama-server's prompt cache (up to 8 GiB of ordinary memory unless --cache-ram 0)")
-        return left_out
+        return [*left_out, *question.settings.left_out]
 
     def _advice(self, weights: Weights, needed: Estimate, verdict: Verdict, largest: int) -> list[str]:
         if verdict is Verdict.FITS:
@@ -218,12 +214,9 @@ class Fit:
         advice = []
         if largest:
             advice.append(f"--context {largest}: the largest that fits")
-        for kv_type in ("q8_0", "q4_0"):
-            settings = question.settings._replace(kv_type_k=kv_type, kv_type_v=kv_type)
-            if question.settings.kv_type_k in ("f32", "f16", "bf16") and (
-                self._estimate(weights, settings).total_bytes <= budget
-            ):
-                advice.append(f"--kv-type {kv_type}: fits with the whole context")
+        for words, settings in question.settings.thriftier():
+            if self._estimate(weights, settings).total_bytes <= budget:
+                advice.append(f"{words}: fits with the whole context")
                 break
         smaller = self._next_smaller(weights, budget)
         if smaller:
@@ -241,12 +234,12 @@ class Fit:
 
     def _next_smaller(self, weights: Weights, budget: int) -> Weights | None:
         spare = budget - self._estimate(weights, self.question.settings).total_bytes
-        most = weights.tensor_bytes + spare
+        most = weights.text_bytes + spare
+        options = self.question.options
+        smaller = [quant for quant in reversed(self.makeable()) if quant.advisable(options)]
         fitting = [
             other
-            for other in map(self._weights, reversed(self.makeable()))  # of equals the plainer name stands later
-            if (self.question.imatrix or other.recipe not in NEED_IMATRIX)
-            and other.tensor_bytes <= most
-            and other.tensor_bytes < weights.tensor_bytes
+            for other in map(self._weights, smaller)  # of equals the plainer name stands later on the menu
+            if other.text_bytes <= most and other.text_bytes < weights.text_bytes
         ]
-        return max(fitting, key=lambda other: other.tensor_bytes, default=None)
+        return max(fitting, key=lambda other: other.text_bytes, default=None)

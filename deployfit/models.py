@@ -33,9 +33,14 @@ class Model(NamedTuple):
         """Return the bytes of one tensor in the published checkpoint."""
         return tensor.params * (4 if tensor.name.endswith(self.float32_tensors) else 2)
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor of the checkpoint."""
+        return checkpoint_tensors(self.config)
+
     def faults(self) -> list[str]:
         """Return what contradicts itself in the configuration, and published figures that differ from derived ones."""
-        tensors = checkpoint_tensors(self.config)
+        tensors = self.tensors
         derived = {
             "total_params": (self.total_params, sum(tensor.params for tensor in tensors)),
             "checkpoint_bytes": (self.checkpoint_bytes, sum(map(self.checkpoint_tensor_bytes, tensors))),

@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "units", "basis", "tables"},
     {"architectures"},
     {"models", "hardware", "formats"},
-    {"runtimes"},
+    {"runtimes", "quants"},
     {"estimate"},
     {"fit"},
     {"catalog", "this_mac", "report"},

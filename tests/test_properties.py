@@ -9,7 +9,8 @@ from deployfit.catalog import gpu_limits, models, recipes
 from deployfit.fit import Answer, Fit, Question, Verdict
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware import Mac, default_limit
-from deployfit.runtimes.llamacpp import Settings, kv_cache_bytes
+from deployfit.quants.gguf import GgufQuant
+from deployfit.runtimes.llamacpp import LlamaCppSettings, kv_cache_bytes
 from deployfit.units import GIB, parse_limit, parse_tokens
 
 SIZES = sorted({row.memory_gib for row in gpu_limits()})
@@ -20,7 +21,7 @@ names = st.sampled_from(sorted(models()))
 quants = st.sampled_from(["IQ2_XXS", "Q4_K_M", "Q6_K", "Q8_0", "BF16"])
 generations = st.sampled_from([15, 26])
 starts = st.builds(
-    Settings,
+    LlamaCppSettings,
     context_tokens=st.integers(1, 262_144),
     kv_type_k=st.just("f16"),
     kv_type_v=st.sampled_from(["f16", "q8_0"]),
@@ -29,17 +30,18 @@ starts = st.builds(
 )
 
 
-def ask(name: str, quant: str, how: Settings, memory_gib: int, macos: int) -> Answer:
+def ask(name: str, quant: str, how: LlamaCppSettings, memory_gib: int, macos: int) -> Answer:
     mac = Mac(chip="", memory_bytes=memory_gib * GIB)
     limit = default_limit(mac, macos, gpu_limits())
     question = Question(model=models()[name], settings=how, mac=mac, macos=macos, limit=limit, raised=False)
-    return Fit(question, recipes(), gpu_limits()).answer(quant)
+    menu = [GgufQuant(recipe) for recipe in recipes().values()]
+    return Fit(question, menu, gpu_limits()).answer(GgufQuant(recipes()[quant]))
 
 
 @FEW
 @given(names, quants, starts, st.sampled_from(SIZES), generations)
 def test_parts_add_up_and_the_verdict_follows_from_the_headroom(
-    name: str, quant: str, how: Settings, memory: int, macos: int
+    name: str, quant: str, how: LlamaCppSettings, memory: int, macos: int
 ) -> None:
     answer = ask(name, quant, how, memory, macos)
     assert answer.estimate.total_bytes == sum(answer.estimate.parts.values())
@@ -51,7 +53,7 @@ def test_parts_add_up_and_the_verdict_follows_from_the_headroom(
 @FEW
 @given(names, quants, starts, st.lists(st.sampled_from(SIZES), min_size=2, max_size=2, unique=True), generations)
 def test_a_bigger_mac_never_gets_a_worse_verdict(
-    name: str, quant: str, how: Settings, memories: list[int], macos: int
+    name: str, quant: str, how: LlamaCppSettings, memories: list[int], macos: int
 ) -> None:
     small, big = (ask(name, quant, how, memory, macos).verdict for memory in sorted(memories))
     assert BEST_FIRST.index(big) <= BEST_FIRST.index(small)
@@ -60,7 +62,7 @@ def test_a_bigger_mac_never_gets_a_worse_verdict(
 @FEW
 @given(names, quants, starts, st.sampled_from(SIZES), generations)
 def test_the_largest_context_fits_and_one_step_more_does_not(
-    name: str, quant: str, how: Settings, memory: int, macos: int
+    name: str, quant: str, how: LlamaCppSettings, memory: int, macos: int
 ) -> None:
     largest = ask(name, quant, how, memory, macos).max_context_tokens
     step = 256 * how.parallel
@@ -73,7 +75,7 @@ def test_the_largest_context_fits_and_one_step_more_does_not(
 
 @FEW
 @given(names, starts)
-def test_twice_the_context_never_takes_less_memory(name: str, how: Settings) -> None:
+def test_twice_the_context_never_takes_less_memory(name: str, how: LlamaCppSettings) -> None:
     half = how._replace(context_tokens=max(512, how.context_tokens // 2))
     less, more = (
         ask(name, "Q4_K_M", each, 64, 26).estimate.total_bytes
@@ -84,7 +86,7 @@ def test_twice_the_context_never_takes_less_memory(name: str, how: Settings) -> 
 
 @FEW
 @given(names, starts, st.sampled_from(["q8_0", "q5_1", "q4_0"]))
-def test_a_narrower_kv_type_takes_its_share_of_the_cache(name: str, how: Settings, kv_type: str) -> None:
+def test_a_narrower_kv_type_takes_its_share_of_the_cache(name: str, how: LlamaCppSettings, kv_type: str) -> None:
     config = models()[name].config
     wide = kv_cache_bytes(config, how._replace(kv_type_k="f16", kv_type_v="f16"))
     narrow = kv_cache_bytes(config, how._replace(kv_type_k=kv_type, kv_type_v=kv_type))

@@ -29,7 +29,7 @@ def test_claim_1_the_largest_model_is_807_gb_and_fits_512_gb_up_to_q8_0(fit_rows
 
 def test_claim_2_the_line_up() -> None:
     sizes = ["397B-A17B", "122B-A10B", "35B-A3B", "27B", "9B", "4B", "2B", "0.8B"]
-    assert list(models()) == ["Qwen3.5-" + size for size in sizes]
+    assert [name for name in models() if name.startswith("Qwen3.5-")] == ["Qwen3.5-" + size for size in sizes]
 
 
 @pytest.mark.parametrize(

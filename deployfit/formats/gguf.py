@@ -22,12 +22,14 @@ BF16 = TENSOR_TYPES["BF16"]
 class GgufTensor(NamedTuple):
     """A tensor of a GGUF file as its BF16 source file holds it.
 
+    `kind` is its name without layer and ending (`ssm_out`).
     `shape` begins with the row length, as GGUF writes it. `role` is the quantizer's category, "" for the
     tensors that it never quantizes. `ordinal` counts the tensors of the same role, in the quantizer's
     order. `params` is how many numbers it holds.
     """
 
     name: str
+    kind: str
     shape: tuple[int, ...]
     role: str
     layer: int
@@ -129,7 +131,9 @@ def gguf_tensors(config: Qwen35, *, mtp: bool) -> list[GgufTensor]:
         counts[role] = ordinal + 1
         name = suffix if layer < 0 else f"blk.{layer}.{suffix}"
         source_type = F32 if role == NEVER_QUANTIZED else BF16
-        tensors.append(GgufTensor(name, shape, role, layer, ordinal, source_type, prod(shape)))
+        tensors.append(
+            GgufTensor(name, suffix.removesuffix(".weight"), shape, role, layer, ordinal, source_type, prod(shape))
+        )
     return tensors
 
 

@@ -9,6 +9,7 @@ is here: what happens to rows of numbers that do not divide into blocks. Source:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from deployfit.errors import DataError, InputError, unknown
@@ -28,8 +29,9 @@ class Case(NamedTuple):
     experts: int
     imatrix: bool
     layers: int  # with the MTP layer, if the file has it
-    layer: int
+    layer: int  # as the engine counts it: in its earlier generation attention V by itself
     ordinal: int
+    tied: bool
 
 
 def _in_more_bits(case: Case) -> bool:
@@ -52,6 +54,9 @@ CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
     "n/8<=layer<7n/8": lambda case: case.layers // 8 <= case.layer < 7 * case.layers // 8,
     "layer in more bits": _in_more_bits,
     "ordinal<n/8": lambda case: case.ordinal < case.layers // 8,
+    "dense": lambda case: case.experts == 0,
+    "moe": lambda case: case.experts > 0,
+    "tied": lambda case: case.tied,
 }
 
 
@@ -64,23 +69,34 @@ class Rule(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A named mixture of tensor types; `rules` are in order of precedence."""
+    """A named mixture of tensor types; `rules` are in order of precedence.
+
+    `overrides` stand before them: a publisher's choices, whose role is a pattern of the tensor's kind (`ssm_*`).
+    `fused_qkv` is set for an earlier generation of the engine: it gave the fused projection of linear layers a
+    type of its own, and did not count it as attention V.
+    """
 
     name: str
     default: TensorType
     rules: tuple[Rule, ...]
+    overrides: tuple[Rule, ...] = ()
+    fused_qkv: TensorType | None = None
+
+
+def parse_conditions(row: Row, column: str) -> tuple[Callable[[Case], bool], ...]:
+    """Return the conditions of a cell, which are joined by ` & `."""
+    names = [name for name in row.text(column, blank=True).split(" & ") if name]
+    if any(name not in CONDITIONS for name in names):
+        row.fault(column, "conditions out of " + ", ".join(CONDITIONS))
+    return tuple(CONDITIONS[name] for name in names if name in CONDITIONS)
 
 
 def parse_recipes(text: str, place: str) -> dict[str, Recipe]:
     """Return the recipes of a CSV text with the columns of `data/gguf_recipes.csv`."""
 
     def parse(row: Row) -> tuple[str, Rule]:
-        names = [name for name in row.text("when", blank=True).split(" & ") if name]
-        if any(name not in CONDITIONS for name in names):
-            row.fault("when", "conditions out of " + ", ".join(CONDITIONS))
         tensor_type = TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)]
-        conditions = tuple(CONDITIONS[name] for name in names if name in CONDITIONS)
-        return row.text("recipe"), Rule(row.text("role"), conditions, tensor_type)
+        return row.text("recipe"), Rule(row.text("role"), parse_conditions(row, "when"), tensor_type)
 
     rules: dict[str, list[Rule]] = {}
     for name, rule in parse_table(text, place, ["recipe", "role", "when", "tensor_type"], parse):
@@ -91,6 +107,41 @@ def parse_recipes(text: str, place: str) -> dict[str, Recipe]:
             raise DataError([f"{place}: {name}: the first row must have the role {DEFAULT_ROLE}"])
         recipes[name] = Recipe(name, first.tensor_type, tuple(others))
     return recipes
+
+
+def parse_overrides(text: str, place: str) -> dict[tuple[str, str], tuple[Rule, ...]]:
+    """Return publishers' overrides by publisher and recipe, from the columns of `data/publisher_overrides.csv`."""
+
+    def parse(row: Row) -> tuple[tuple[str, str], Rule]:
+        tensor_type = TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)]
+        override = Rule(row.text("tensor"), parse_conditions(row, "when"), tensor_type)
+        return (row.text("publisher"), row.text("recipe")), override
+
+    found: dict[tuple[str, str], tuple[Rule, ...]] = {}
+    for key, override in parse_table(text, place, ["publisher", "recipe", "tensor", "when", "tensor_type"], parse):
+        found[key] = (*found.get(key, ()), override)
+    return found
+
+
+def parse_generations(text: str, place: str) -> dict[str, dict[str, str]]:
+    """Return by generation and recipe the type of the fused projection, from `data/gguf_generations.csv`.
+
+    The recipe `*` stands for all others, a blank type for the recipe's default.
+    """
+
+    def parse(row: Row) -> tuple[str, str, str]:
+        return row.text("generation"), row.text("recipe"), row.one_of("attn_qkv", ["", *TENSOR_TYPES])
+
+    found: dict[str, dict[str, str]] = {}
+    for generation, recipe, tensor_type in parse_table(text, place, ["generation", "recipe", "attn_qkv"], parse):
+        found.setdefault(generation, {})[recipe] = tensor_type
+    return found
+
+
+def of_generation(recipe: Recipe, types: Mapping[str, str]) -> Recipe:
+    """Return the recipe as an earlier generation of the engine had it."""
+    name = types.get(recipe.name, "")
+    return recipe._replace(fused_qkv=TENSOR_TYPES[name] if name else recipe.default)
 
 
 ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # as llama-quantize has them
@@ -114,34 +165,38 @@ def tensor_types(
 ) -> list[TensorType]:
     """Return the type of each tensor, in the order of the tensors."""
     layers = 1 + max(tensor.layer for tensor in tensors)
-    settled: dict[tuple[str, bool, int], TensorType] = {}  # what does not depend on where the tensor stands
+    tied = all(tensor.kind != "output" for tensor in tensors)
+    settled: dict[tuple[str, int], TensorType] = {}  # what does not depend on where the tensor stands
+    counted = 0  # of attention V, where the fused projection does not count as one
     types = []
     for tensor in tensors:
-        alike = (tensor.role, tensor.is_experts, tensor.row_size)
-        if tensor.role == NEVER_QUANTIZED:
-            types.append(tensor.source_type)
-        elif alike in settled:
+        alike = (tensor.kind, tensor.row_size)
+        if alike in settled:
             types.append(settled[alike])
-        else:
-            rules = _concerned(recipe, tensor)
-            case = Case(gqa, experts, imatrix, layers, tensor.layer, tensor.ordinal)
-            types.append(_fitting(_wanted(recipe, rules, case), recipe, tensor))
-            if not any(rule.conditions for rule in rules):
-                settled[alike] = types[-1]
+            continue
+        layer, ordinal = tensor.layer, tensor.ordinal
+        if recipe.fused_qkv and tensor.kind == "attn_v":
+            layer = ordinal = counted
+            counted += 1
+        case = Case(gqa, experts, imatrix, layers, layer, ordinal, tied)
+        rules = _concerned(recipe, tensor)
+        wanted = next((rule.tensor_type for rule in rules if all(holds(case) for holds in rule.conditions)), None)
+        types.append(tensor.source_type if wanted is None else _fitting(wanted, recipe, tensor))
+        if not any(rule.conditions for rule in rules):
+            settled[alike] = types[-1]
     return types
 
 
 def _concerned(recipe: Recipe, tensor: GgufTensor) -> list[Rule]:
-    return [
-        rule for rule in recipe.rules if rule.role == tensor.role or (rule.role == EXPERTS_ROLE and tensor.is_experts)
-    ]
-
-
-def _wanted(recipe: Recipe, rules: Iterable[Rule], case: Case) -> TensorType:
-    for rule in rules:
-        if all(condition(case) for condition in rule.conditions):
-            return rule.tensor_type
-    return recipe.default
+    """Return the rules for a tensor in order of precedence; none for one that is never quantized."""
+    rules = [rule for rule in recipe.overrides if fnmatchcase(tensor.kind, rule.role)]
+    if tensor.role == NEVER_QUANTIZED:
+        return rules
+    if recipe.fused_qkv and tensor.kind == "attn_qkv":
+        return [*rules, Rule(tensor.kind, (), recipe.fused_qkv)]
+    roles = (tensor.role, EXPERTS_ROLE) if tensor.is_experts else (tensor.role,)
+    rules += [rule for rule in recipe.rules if rule.role in roles]
+    return [*rules, Rule(DEFAULT_ROLE, (), recipe.default)]
 
 
 # The type that takes over when a row does not divide into the wanted type's blocks.

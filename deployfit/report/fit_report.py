@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from deployfit.fit import Answer, Verdict
 from deployfit.report.tabular import aligned, csv_text, markdown
-from deployfit.runtimes.llamacpp import NAME
 from deployfit.units import gb, gib
 
 SCHEMA = "deployfit/fit/1"
@@ -24,7 +23,6 @@ PART_NAMES = {
     "weights": "weights",
     "kv_cache": "KV cache",
     "recurrent_state": "recurrent state",
-    "compute_buffer": "compute buffers",
     "vision": "vision tower",
     "mtp": "MTP drafting",
 }
@@ -39,16 +37,14 @@ def fit_row(answer: Answer) -> dict[str, Value]:
     return {
         "model": question.model.name,
         "recipe": weights.recipe,
-        "runtime": NAME,
+        "runtime": settings.runtime,
+        "format": weights.format,
         "mac": question.mac.name,
         "macos": question.macos,
         "memory_bytes": question.mac.memory_bytes,
         "context_tokens": settings.context_tokens,
-        "kv_type_k": settings.kv_type_k,
-        "kv_type_v": settings.kv_type_v,
-        "parallel": settings.parallel,
-        "ubatch": settings.ubatch,
-        "imatrix": question.imatrix,
+        **settings.columns,
+        "imatrix": question.options.imatrix,
         "tensor_bytes": weights.tensor_bytes,
         "file_bytes": weights.file_bytes,
         "weights_bytes": needed.weights_bytes,
@@ -92,26 +88,36 @@ def _flat(value: Value) -> object:
 
 
 def fit_markdown(answers: Sequence[Answer]) -> str:
-    """Return the Markdown report: what is asked, a table, the notes that hold for all rows."""
-    rows = [_table_row(answer) for answer in answers]
-    return "\n\n".join([_headline(answers[0]), markdown(_TABLE_HEADER, rows), *_common_lines(answers)])
+    """Return the Markdown report: per runtime what is asked, a table, the notes that hold for all rows."""
+    return "\n\n".join(
+        "\n\n".join([_headline(group[0]), markdown(_TABLE_HEADER, map(_table_row, group)), *_common_lines(group)])
+        for group in _by_runtime(answers)
+    )
 
 
 def fit_text(answers: Sequence[Answer]) -> str:
     """Return the report for a person: the whole breakdown for one recipe, a line each for several."""
-    return _one_text(answers[0]) if len(answers) == 1 else _many_text(answers)
+    if len(answers) == 1:
+        return _one_text(answers[0])
+    texts = [_many_text(group) for group in _by_runtime(answers)]
+    return "\n\n".join([*texts, "Add --quant RECIPE for the breakdown and what would make it fit."])
+
+
+def _by_runtime(answers: Sequence[Answer]) -> list[list[Answer]]:
+    grouped: dict[str, list[Answer]] = {}
+    for answer in answers:
+        grouped.setdefault(answer.question.settings.runtime, []).append(answer)
+    return list(grouped.values())
 
 
 def _headline(answer: Answer) -> str:
     question = answer.question
     settings = question.settings
-    per_sequence = f" for {settings.parallel} sequences" if settings.parallel > 1 else ""
     lent = gib(question.limit.limit_bytes)
     limit = "raised limit" if question.raised else f"macOS {question.macos}"
     return (
         f"{question.model.name} on {question.mac.with_article} ({limit}, {lent} GiB for the GPU),"
-        f" {NAME}, context {settings.context_tokens:,} tokens{per_sequence},"
-        f" KV {settings.kv_type_k}/{settings.kv_type_v}, micro-batch {settings.ubatch}"
+        f" {settings.runtime}, {settings.words}"
     )
 
 
@@ -123,12 +129,13 @@ def _one_text(answer: Answer) -> str:
         "weights": f"{weights.recipe}, {weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB",
         "kv_cache": f"{config.full_attention_layers} of {config.num_hidden_layers} layers have one",
         "recurrent_state": f"{config.linear_attention_layers} linear-attention layers, fixed per sequence",
-        "compute_buffer": f"at most {gib(needed.compute_buffer_upper_bytes)} on Metal",
-        "vision": "mmproj F16",
+        "compute_buffer": question.settings.work_words(gib(needed.compute_buffer_upper_bytes)),
+        "vision": "as in the file" if weights.vision_bytes else "mmproj F16",
         "mtp": "its weights, cache, state and buffers",
     }
+    names = PART_NAMES | {"compute_buffer": question.settings.work_name}
     rows = [
-        [PART_NAMES[name], known[name + "_bytes"].value, details[name], gib(size)]
+        [names[name], known[name + "_bytes"].value, details[name], gib(size)]
         for name, size in needed.parts.items()
         if size or name not in ("vision", "mtp")
     ]
@@ -199,7 +206,7 @@ def _common_lines(answers: Sequence[Answer]) -> list[str]:
     """Return what holds for every row, and where the rows' other generation of macOS disagrees."""
     first = answers[0]
     lines = [
-        f"total = weights + KV cache + recurrent state + compute buffers; headroom = GPU limit"
+        f"total = weights + KV cache + recurrent state + {first.question.settings.work_name}; headroom = GPU limit"
         f" ({first.question.limit.basis.value}) - reserve of {gib(first.reserve_bytes)} GiB - total."
     ]
     shared = [note for note in first.notes if all(note in answer.notes for answer in answers)]
@@ -211,5 +218,4 @@ def _common_lines(answers: Sequence[Answer]) -> list[str]:
                 others.setdefault(note, []).append(answer.weights.recipe)
     lines += [f"Note for {', '.join(recipes)}: {note}." for note, recipes in others.items()]
     lines.append(f"Not counted: {'; '.join(first.left_out)}.")
-    lines.append("Add --quant RECIPE for the breakdown and what would make it fit.")
     return lines

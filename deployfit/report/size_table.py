@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from deployfit.estimate import Weights
+from deployfit.quants.weights import Weights
 from deployfit.report.tabular import aligned, csv_text, markdown
 from deployfit.units import gb
 
@@ -43,6 +43,10 @@ def _rows(sizes: Sizes, names: Sequence[str]) -> list[dict[str, object]]:
             "params": by_model[name].params,
             "tensor_bytes": by_model[name].tensor_bytes,
             "file_bytes": by_model[name].file_bytes,
+            "format": by_model[name].format,
+            "vision_bytes": by_model[name].vision_bytes,
+            "mtp_bytes": by_model[name].mtp_bytes,
+            "basis": by_model[name].basis.value,
         }
         for recipe, by_model in sizes.items()
         for name in names

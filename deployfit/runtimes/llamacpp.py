@@ -7,7 +7,7 @@ contexts, see `ComputeBuffers`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from deployfit.errors import InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.runtimes.llamacpp_allocator import Program, compiled
 from deployfit.runtimes.llamacpp_graph import F16_BYTES, F32_BYTES, Batch, build_graph, host_bytes
+from deployfit.runtimes.running import NO_COLUMNS, Memory
 from deployfit.units import MIB, ceil_to
 
 NAME = "llama.cpp"
@@ -30,7 +31,7 @@ MOST_UBATCH = 2**18
 MOST_PARALLEL = 256  # LLAMA_MAX_SEQ
 
 
-class Settings(NamedTuple):
+class LlamaCppSettings(NamedTuple):
     """How llama.cpp is started.
 
     `context_tokens` is `-c`: all sequences together, split evenly over `parallel` slots.
@@ -53,26 +54,109 @@ class Settings(NamedTuple):
         return min(self.ubatch, self.context_tokens)
 
     @property
-    def falls_off_metal(self) -> bool:
-        """Whether Metal's flash attention refuses these KV types, so that attention runs on the CPU."""
-        return self.kv_type_k != self.kv_type_v or self.kv_type_k in NOT_IN_METAL_FLASH_ATTENTION
+    def runtime(self) -> str:
+        """The runtime's name."""
+        return NAME
 
+    @property
+    def context_step(self) -> int:
+        """In which steps the context grows: each sequence's cells are padded."""
+        return CONTEXT_STEP * self.parallel
 
-def check_settings(settings: Settings, config: Qwen35) -> None:
-    """Raise InputError for settings that the engine would refuse or that the model was not trained for."""
-    trained = config.max_position_embeddings
-    if not 1 <= settings.context_tokens <= trained:
-        raise InputError(f"context: {settings.context_tokens:,} tokens; choose from 1 to the trained {trained:,}")
-    if not 1 <= settings.parallel <= MOST_PARALLEL:
-        raise InputError(f"parallel: {settings.parallel:,} sequences; choose from 1 to {MOST_PARALLEL}")
-    if not 1 <= settings.ubatch <= MOST_UBATCH:
-        raise InputError(f"ubatch: {settings.ubatch:,} tokens; choose from 1 to {MOST_UBATCH:,}")
-    kv_dim = config.num_key_value_heads * config.head_dim
-    for name in (settings.kv_type_k, settings.kv_type_v):
-        if name not in KV_TYPES:
-            raise unknown("KV type", name, KV_TYPES)
-        if kv_dim % kv_tensor_type(name).block_size:
-            raise InputError(f"KV type {name}: rows of {kv_dim} do not divide into its blocks; choose f16")
+    @property
+    def words(self) -> str:
+        """The settings in a headline."""
+        per_sequence = f" for {self.parallel} sequences" if self.parallel > 1 else ""
+        return (
+            f"context {self.context_tokens:,} tokens{per_sequence},"
+            f" KV {self.kv_type_k}/{self.kv_type_v}, micro-batch {self.ubatch}"
+        )
+
+    @property
+    def work_name(self) -> str:
+        """What the working memory is called."""
+        return "compute buffers"
+
+    def work_words(self, upper: str) -> str:
+        """How the upper bound of the working memory is explained."""
+        return f"at most {upper} on Metal"
+
+    def upper_note(self, upper: str) -> str:
+        """What a user should know when the upper bound is much higher, given in GiB."""
+        return (
+            f"compute buffers can reach {upper} GiB on Metal"
+            " (attention scratch, fragmentation); the reserve is for that"
+        )
+
+    @property
+    def columns(self) -> Mapping[str, int | str | None]:
+        """The settings as columns of a report."""
+        return {
+            **NO_COLUMNS,
+            "kv_type_k": self.kv_type_k,
+            "kv_type_v": self.kv_type_v,
+            "parallel": self.parallel,
+            "ubatch": self.ubatch,
+        }
+
+    def check(self, config: Qwen35) -> None:
+        """Raise InputError for settings that the engine would refuse or that the model was not trained for."""
+        trained = config.max_position_embeddings
+        if not 1 <= self.context_tokens <= trained:
+            raise InputError(f"context: {self.context_tokens:,} tokens; choose from 1 to the trained {trained:,}")
+        if not 1 <= self.parallel <= MOST_PARALLEL:
+            raise InputError(f"parallel: {self.parallel:,} sequences; choose from 1 to {MOST_PARALLEL}")
+        if not 1 <= self.ubatch <= MOST_UBATCH:
+            raise InputError(f"ubatch: {self.ubatch:,} tokens; choose from 1 to {MOST_UBATCH:,}")
+        kv_dim = config.num_key_value_heads * config.head_dim
+        for name in (self.kv_type_k, self.kv_type_v):
+            if name not in KV_TYPES:
+                raise unknown("KV type", name, KV_TYPES)
+            if kv_dim % kv_tensor_type(name).block_size:
+                raise InputError(f"KV type {name}: rows of {kv_dim} do not divide into its blocks; choose f16")
+
+    def with_context(self, tokens: int) -> LlamaCppSettings:
+        """Return the same settings for another context."""
+        return self._replace(context_tokens=tokens)
+
+    def memory(self, config: Qwen35) -> Memory:
+        """Return what the engine allocates beside the weights."""
+        compute = compute_buffers(config, self)
+        return Memory(
+            kv_cache_bytes=kv_cache_bytes(config, self),
+            recurrent_state_bytes=recurrent_state_bytes(config, self),
+            work_bytes=compute.total_bytes,
+            work_upper_bytes=compute.upper_bytes,
+        )
+
+    def least_bytes(self, config: Qwen35) -> int:
+        """Return a lower bound of all of `memory` that never falls as the context grows."""
+        caches = kv_cache_bytes(config, self) + recurrent_state_bytes(config, self)
+        return caches + least_compute_bytes(config, self)
+
+    def mtp_bytes(self, config: Qwen35) -> int:
+        """Return what drafting with the MTP layer allocates beside its weights."""
+        return mtp_runtime_bytes(config, self)
+
+    def thriftier(self) -> Iterable[tuple[str, LlamaCppSettings]]:
+        """Yield smaller KV caches."""
+        if self.kv_type_k in ("f32", "f16", "bf16"):
+            for kv_type in ("q8_0", "q4_0"):
+                yield f"--kv-type {kv_type}", self._replace(kv_type_k=kv_type, kv_type_v=kv_type)
+
+    def notes(self, weights_bytes: int, limit_bytes: int) -> Sequence[str]:
+        """Return what a user should know of these settings."""
+        if self.kv_type_k == self.kv_type_v and self.kv_type_k not in NOT_IN_METAL_FLASH_ATTENTION:
+            return []
+        return [
+            f"KV {self.kv_type_k}/{self.kv_type_v}: Metal's flash attention wants equal"
+            " types and has no iq4_nl; attention falls to the CPU, slow and with memory not counted here"
+        ]
+
+    @property
+    def left_out(self) -> Sequence[str]:
+        """What may be allocated that is not counted."""
+        return ["llama-server's prompt cache (up to 8 GiB of ordinary memory unless --cache-ram 0)"]
 
 
 def kv_tensor_type(name: str) -> TensorType:
@@ -80,19 +164,19 @@ def kv_tensor_type(name: str) -> TensorType:
     return TENSOR_TYPES[name.upper()]
 
 
-def kv_cache_bytes(config: Qwen35, settings: Settings) -> int:
+def kv_cache_bytes(config: Qwen35, settings: LlamaCppSettings) -> int:
     """Return the bytes of the KV cache: keys and values of the full-attention layers only."""
     return config.full_attention_layers * _kv_layer_bytes(config, settings)
 
 
-def _kv_layer_bytes(config: Qwen35, settings: Settings) -> int:
+def _kv_layer_bytes(config: Qwen35, settings: LlamaCppSettings) -> int:
     cells = settings.sequence_tokens * settings.parallel
     kv_dim = config.num_key_value_heads * config.head_dim
     types = (settings.kv_type_k, settings.kv_type_v)
     return cells * sum(kv_tensor_type(name).nbytes(kv_dim) for name in types)
 
 
-def recurrent_state_bytes(config: Qwen35, settings: Settings) -> int:
+def recurrent_state_bytes(config: Qwen35, settings: LlamaCppSettings) -> int:
     """Return the bytes of the linear layers' state: fixed per sequence, F32 whatever the KV type."""
     delta_state = config.linear_num_value_heads * config.linear_key_head_dim * config.linear_value_head_dim
     conv_state = (config.linear_conv_kernel_dim - 1) * config.conv_channels
@@ -122,7 +206,7 @@ class ComputeBuffers(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def compute_buffers(config: Qwen35, settings: Settings) -> ComputeBuffers:
+def compute_buffers(config: Qwen35, settings: LlamaCppSettings) -> ComputeBuffers:
     """Return the compute buffers: the logits of one micro-batch, its activations, and the attention mask.
 
     The engine's allocator is replayed, so that its fragmentation is in the figure too: a little more context
@@ -146,7 +230,7 @@ def _program(config: Qwen35, batch: Batch, layers: int) -> Program:
     return compiled(build_graph(config, batch, layers).nodes)
 
 
-def _batch(settings: Settings) -> Batch:
+def _batch(settings: LlamaCppSettings) -> Batch:
     return Batch(
         tokens=ceil_to(settings.micro_batch, settings.parallel),
         outputs=settings.micro_batch,
@@ -180,7 +264,7 @@ METAL_QUERIES = 32
 METAL_SLACK = 48 * MIB  # padding of the last keys, block list, holes: up to 36 MB in 208 replays of Metal's rules
 
 
-def _metal_attention_bytes(config: Qwen35, settings: Settings) -> int:
+def _metal_attention_bytes(config: Qwen35, settings: LlamaCppSettings) -> int:
     """Return an upper bound of what a full-attention layer needs on Metal.
 
     The mask, F16 copies of the layer's keys and values, partial results, and six activations as wide as the
@@ -202,7 +286,7 @@ def least_device_bytes(config: Qwen35, batch: Batch) -> int:
     return F32_BYTES * config.vocab_size * batch.outputs + states
 
 
-def least_compute_bytes(config: Qwen35, settings: Settings) -> int:
+def least_compute_bytes(config: Qwen35, settings: LlamaCppSettings) -> int:
     """Return a lower bound of the compute buffers that grows with the context."""
     batch = _batch(settings)
     return least_device_bytes(config, batch) + host_bytes(config, batch, settings.sequence_tokens)
@@ -211,13 +295,13 @@ def least_compute_bytes(config: Qwen35, settings: Settings) -> int:
 MTP_DRAFT_TOKENS = 3  # llama.cpp's default --spec-draft-n-max; the state is kept once more for each
 
 
-def mtp_runtime_bytes(config: Qwen35, settings: Settings) -> int:
+def mtp_runtime_bytes(config: Qwen35, settings: LlamaCppSettings) -> int:
     """Return what drafting with the MTP layer allocates beside its weights.
 
     A KV cache of one layer (F16 whatever the main one is), a snapshot of the recurrent state per drafted token,
     and the compute buffers of a second context: a single layer needs what the head needs.
     """
-    draft = Settings(context_tokens=settings.context_tokens, parallel=settings.parallel, ubatch=settings.ubatch)
+    draft = LlamaCppSettings(context_tokens=settings.context_tokens, parallel=settings.parallel, ubatch=settings.ubatch)
     return (
         config.mtp_num_hidden_layers * _kv_layer_bytes(config, draft)
         + MTP_DRAFT_TOKENS * recurrent_state_bytes(config, settings)

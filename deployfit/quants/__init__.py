@@ -1,0 +1,1 @@
+"""Quants: what `--quant` can name, from the tools' own recipes to publishers' files."""

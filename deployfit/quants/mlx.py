@@ -1,0 +1,55 @@
+"""MLX repositories: what mlx-lm and mlx-vlm convert a model to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from deployfit.basis import Basis
+from deployfit.errors import InputError
+from deployfit.formats.mlx import MLX_LM, MLX_VLM, MlxRecipe, check_makeable, mlx_tensors, stored_tensors
+from deployfit.models import Model
+from deployfit.quants.weights import MLX, Options, Weights, safetensors_weights
+
+
+def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
+    """Return what mlx-lm converts a model to, or with the vision tower mlx-vlm.
+
+    >>> from deployfit.catalog import mlx_recipes, models
+    >>> mlx_weights(models()["Qwen3.5-27B"], mlx_recipes()["q4_g64"], vision=True).tensor_bytes
+    16054266848
+    """
+    tool = MLX_VLM if vision else MLX_LM
+    check_makeable(recipe, tool)
+    params = sum(tensor.params for tensor in mlx_tensors(model.config, vision=vision))
+    stored = stored_tensors(model.config, recipe, model.float32_tensors, tool=tool)
+    notes = (recipe.note,) if recipe.note else ()
+    return safetensors_weights(recipe.name, MLX, stored, params, Basis.EXACT, notes)
+
+
+def check_options(options: Options) -> None:
+    """Raise InputError for what the tools do not do."""
+    if options.mtp:
+        raise InputError("mlx-lm and mlx-vlm drop the MTP layer; leave out --mtp")
+    if options.imatrix:
+        raise InputError("mlx-lm and mlx-vlm know no importance matrix; leave out --imatrix")
+
+
+class MlxQuant(NamedTuple):
+    """A recipe of mlx-lm and mlx-vlm."""
+
+    recipe: MlxRecipe
+    format: str = MLX
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipe.name
+
+    def advisable(self, options: Options) -> bool:
+        """Return whether today's tools make it."""
+        return not self.recipe.note
+
+    def weights(self, model: Model, options: Options) -> Weights:
+        """Return what the tools convert to."""
+        check_options(options)
+        return mlx_weights(model, self.recipe, vision=options.vision)

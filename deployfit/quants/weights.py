@@ -1,0 +1,88 @@
+"""Weights: what the files of a model hold under a recipe, and what can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from deployfit.architectures.qwen35 import Part
+from deployfit.basis import Basis
+from deployfit.formats.safetensors import Stored, file_bytes
+from deployfit.models import Model
+
+GGUF = "GGUF"
+MLX = "MLX"
+SAFETENSORS = "safetensors"
+FORMATS = (GGUF, MLX, SAFETENSORS)
+
+
+class Weights(NamedTuple):
+    """The weights of one model under one recipe, in bytes of tensors; the three parts are what the files hold.
+
+    `file_bytes` are the files as a whole, `params` the numbers in the parts that are there.
+    """
+
+    recipe: str
+    format: str
+    text_bytes: int
+    mtp_bytes: int
+    vision_bytes: int
+    file_bytes: int
+    params: int
+    basis: Basis
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tensor_bytes(self) -> int:
+        """All tensors of the files."""
+        return self.text_bytes + self.mtp_bytes + self.vision_bytes
+
+    @property
+    def bits_per_weight(self) -> float:
+        """For display only."""
+        return 8 * self.tensor_bytes / self.params
+
+
+class Options(NamedTuple):
+    """What is asked of a conversion beside its recipe."""
+
+    imatrix: bool = False
+    mtp: bool = False
+    vision: bool = False
+
+
+class Quant(Protocol):
+    """Something that `--quant` can name."""
+
+    @property
+    def name(self) -> str:
+        """As a user types it, with the publisher if there is one."""
+
+    @property
+    def format(self) -> str:
+        """GGUF, MLX or safetensors."""
+
+    def advisable(self, options: Options) -> bool:
+        """Return whether it may be advised to somebody who did not name it."""
+
+    def weights(self, model: Model, options: Options) -> Weights:
+        """Return the weights; raise InputError if they cannot be made or are not known."""
+
+
+def safetensors_weights(
+    name: str, format_name: str, tensors: Iterable[Stored], params: int, basis: Basis, notes: tuple[str, ...]
+) -> Weights:
+    """Return the weights that these tensors are, in files of safetensors."""
+    listed = list(tensors)
+    parts = {part: sum(tensor.nbytes for tensor in listed if tensor.part is part) for part in Part}
+    return Weights(
+        recipe=name,
+        format=format_name,
+        text_bytes=parts[Part.TEXT],
+        mtp_bytes=parts[Part.MTP],
+        vision_bytes=parts[Part.VISION],
+        file_bytes=file_bytes(listed),
+        params=params,
+        basis=basis,
+        notes=notes,
+    )
