@@ -106,7 +106,7 @@ def published_sizes() -> list[PublishedSize]:
 
 
 @cache
-def _overrides() -> dict[tuple[str, str], tuple[Rule, ...]]:
+def _overrides() -> dict[tuple[str, str, str], tuple[Rule, ...]]:
     return parse_overrides(_data_text("publisher_overrides.csv"), "data/publisher_overrides.csv")
 
 

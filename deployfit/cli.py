@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from deployfit import __version__, catalog
+from deployfit.basis import Basis
 from deployfit.errors import DataError, DeployfitError, InputError, quoted, unknown
 from deployfit.fit import RUNS, Answer, Fit, Question
 from deployfit.hardware import Mac, default_limit, find_mac, parse_macos, raised_limit
@@ -24,8 +25,9 @@ from deployfit.quants.find import (
     find_runtime,
     own_quants,
 )
+from deployfit.quants.gguf import GgufQuant
 from deployfit.quants.weights import FORMATS as FILE_FORMATS
-from deployfit.quants.weights import GGUF, Options, Quant
+from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettings
 from deployfit.runtimes.running import Settings
 from deployfit.units import parse_limit, parse_tokens
@@ -352,16 +354,18 @@ def quants(
     offered: list[Quant] = []
     if publisher is None:
         offered += [quant for each in formats for quant in own_quants(SHELF, each)]
-    for quant in _publishers_quants(publisher, found.name):
+    for quant in _publishers_quants(publisher):
         if quant.format in formats:
             offered.append(quant)
     known = []
     for quant in offered:
         try:
-            options = Options(imatrix=imatrix and ":" not in quant.name and quant.format == GGUF, mtp=mtp)
-            known.append((quant, quant.weights(found, options)))
+            options = Options(imatrix=imatrix and isinstance(quant, GgufQuant), mtp=mtp)
+            weights = quant.weights(found, options)
         except InputError:
             continue
+        if weights.basis is not Basis.ASSUMED:
+            known.append((quant, weights))
     if not known:
         raise InputError(f"nothing is known for {found.name}; leave out --runtime and --publisher to see all recipes")
     render = {
@@ -374,17 +378,15 @@ def quants(
     click.echo(render[format_name](found, known))
 
 
-def _publishers_quants(name: str | None, model: str) -> list[Quant]:
-    """Return the quants of one publisher, or of all, that were seen for a model."""
+def _publishers_quants(name: str | None) -> list[Quant]:
+    """Return the quants of one publisher, or of all."""
     known = catalog.publishers()
+    chosen = list(known.values())
     if name is not None:
-        by_folded = {each.casefold(): each for each in known}
-        if name.casefold() not in by_folded:
+        chosen = [publisher for each, publisher in known.items() if each.casefold() == name.strip().casefold()]
+        if not chosen:
             raise unknown("publisher", name, known)
-        known = {name: known[by_folded[name.casefold()]]}
-    return [
-        quant for publisher in known.values() for quant in publisher.quants() if publisher.ships(quant.recipe, model)
-    ]
+    return [quant for publisher in chosen for quant in publisher.quants()]
 
 
 def check_format(name: str) -> None:

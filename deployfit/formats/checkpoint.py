@@ -27,6 +27,10 @@ Pieces = tuple[tuple[str, str, tuple[int, ...]], ...]  # of a stored matrix: suf
 DTYPE_BYTES = {"F8_E4M3": 1, "U8": 1, "BF16": 2, "F16": 2, "F32": 4, "I32": 4}
 
 
+def _source(matrix: Matrix) -> Pieces:
+    return (("weight", "BF16", matrix),)
+
+
 def _fp8_block(matrix: Matrix) -> Pieces:
     rows, columns = matrix
     blocks = (-(-rows // FP8_BLOCK), -(-columns // FP8_BLOCK))
@@ -60,6 +64,7 @@ def _gptq_int4(matrix: Matrix) -> Pieces:
 
 SCHEMES: Mapping[str, Callable[[Matrix], Pieces] | None] = {
     "source": None,
+    "source_by_expert": _source,
     "fp8_block": _fp8_block,
     "fp8_tensor": _fp8_tensor,
     "nvfp4": _nvfp4,

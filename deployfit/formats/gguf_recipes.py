@@ -31,13 +31,15 @@ class Case(NamedTuple):
     layers: int  # with the MTP layer, if the file has it
     layer: int  # as the engine counts it: in its earlier generation attention V by itself
     ordinal: int
-    tied: bool
+    own: int = 0  # how many tensors of the same kind stand before it
+    tied: bool = False
+    mtp: bool = False  # whether it is in the MTP layer
 
 
-def _in_more_bits(case: Case) -> bool:
+def _in_more_bits(position: int, layers: int) -> bool:
     """The layers that the "M" recipes favour: the first and last eighth, and every third between."""
-    eighth = case.layers // 8
-    return case.layer < eighth or case.layer >= 7 * case.layers // 8 or (case.layer - eighth) % 3 == 2
+    eighth = layers // 8
+    return position < eighth or position >= 7 * layers // 8 or (position - eighth) % 3 == 2
 
 
 CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
@@ -52,11 +54,16 @@ CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
     "layer<n/8": lambda case: case.layer < case.layers // 8,
     "layer<n/16": lambda case: case.layer < case.layers // 16,
     "n/8<=layer<7n/8": lambda case: case.layers // 8 <= case.layer < 7 * case.layers // 8,
-    "layer in more bits": _in_more_bits,
+    "layer in more bits": lambda case: _in_more_bits(case.layer, case.layers),
+    "next layer in more bits": lambda case: _in_more_bits(case.layer + 1, case.layers),
+    "own ordinal in more bits": lambda case: _in_more_bits(case.own, case.layers),
     "ordinal<n/8": lambda case: case.ordinal < case.layers // 8,
     "dense": lambda case: case.experts == 0,
     "moe": lambda case: case.experts > 0,
     "tied": lambda case: case.tied,
+    "untied": lambda case: not case.tied,
+    "mtp": lambda case: case.mtp,
+    "last layer": lambda case: case.layer == case.layers - 1,
 }
 
 
@@ -109,16 +116,19 @@ def parse_recipes(text: str, place: str) -> dict[str, Recipe]:
     return recipes
 
 
-def parse_overrides(text: str, place: str) -> dict[tuple[str, str], tuple[Rule, ...]]:
-    """Return publishers' overrides by publisher and recipe, from the columns of `data/publisher_overrides.csv`."""
+OVERRIDE_COLUMNS = ["publisher", "recipe", "models", "tensor", "when", "tensor_type"]
 
-    def parse(row: Row) -> tuple[tuple[str, str], Rule]:
+
+def parse_overrides(text: str, place: str) -> dict[tuple[str, str, str], tuple[Rule, ...]]:
+    """Return publishers' overrides by publisher, recipe and models, from `data/publisher_overrides.csv`."""
+
+    def parse(row: Row) -> tuple[tuple[str, str, str], Rule]:
         tensor_type = TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)]
-        override = Rule(row.text("tensor"), parse_conditions(row, "when"), tensor_type)
-        return (row.text("publisher"), row.text("recipe")), override
+        key = (row.text("publisher"), row.text("recipe"), row.text("models"))
+        return key, Rule(row.text("tensor"), parse_conditions(row, "when"), tensor_type)
 
-    found: dict[tuple[str, str], tuple[Rule, ...]] = {}
-    for key, override in parse_table(text, place, ["publisher", "recipe", "tensor", "when", "tensor_type"], parse):
+    found: dict[tuple[str, str, str], tuple[Rule, ...]] = {}
+    for key, override in parse_table(text, place, OVERRIDE_COLUMNS, parse):
         found[key] = (*found.get(key, ()), override)
     return found
 
@@ -166,19 +176,21 @@ def tensor_types(
     """Return the type of each tensor, in the order of the tensors."""
     layers = 1 + max(tensor.layer for tensor in tensors)
     tied = all(tensor.kind != "output" for tensor in tensors)
+    mtp_layer = next((tensor.layer for tensor in tensors if tensor.kind.startswith("nextn.")), -1)
     settled: dict[tuple[str, int], TensorType] = {}  # what does not depend on where the tensor stands
-    counted = 0  # of attention V, where the fused projection does not count as one
+    counted: dict[str, int] = {}
     types = []
     for tensor in tensors:
         alike = (tensor.kind, tensor.row_size)
         if alike in settled:
             types.append(settled[alike])
             continue
-        layer, ordinal = tensor.layer, tensor.ordinal
-        if recipe.fused_qkv and tensor.kind == "attn_v":
-            layer = ordinal = counted
-            counted += 1
-        case = Case(gqa, experts, imatrix, layers, layer, ordinal, tied)
+        own = counted.get(tensor.kind, 0)
+        counted[tensor.kind] = own + 1
+        by_itself = recipe.fused_qkv is not None and tensor.kind == "attn_v"
+        layer, ordinal = (own, own) if by_itself else (tensor.layer, tensor.ordinal)
+        mtp = 0 <= tensor.layer == mtp_layer
+        case = Case(gqa, experts, imatrix, layers, layer, ordinal, own, tied, mtp)
         rules = _concerned(recipe, tensor)
         wanted = next((rule.tensor_type for rule in rules if all(holds(case) for holds in rule.conditions)), None)
         types.append(tensor.source_type if wanted is None else _fitting(wanted, recipe, tensor))
@@ -188,10 +200,13 @@ def tensor_types(
 
 
 def _concerned(recipe: Recipe, tensor: GgufTensor) -> list[Rule]:
-    """Return the rules for a tensor in order of precedence; none for one that is never quantized."""
-    rules = [rule for rule in recipe.overrides if fnmatchcase(tensor.kind, rule.role)]
+    """Return the rules for a tensor in order of precedence.
+
+    One that the engine never quantizes only has those that a publisher writes with its full name.
+    """
     if tensor.role == NEVER_QUANTIZED:
-        return rules
+        return [rule for rule in recipe.overrides if rule.role == tensor.kind]
+    rules = [rule for rule in recipe.overrides if fnmatchcase(tensor.kind, rule.role)]
     if recipe.fused_qkv and tensor.kind == "attn_qkv":
         return [*rules, Rule(tensor.kind, (), recipe.fused_qkv)]
     roles = (tensor.role, EXPERTS_ROLE) if tensor.is_experts else (tensor.role,)

@@ -37,6 +37,10 @@ class CheckpointQuant(NamedTuple):
         """Return False: no runtime of a Mac is known to load them as they are."""
         return False
 
+    def published(self, model: Model) -> str:
+        """Return "": it is a recipe, nobody's file."""
+        return ""
+
     def weights(self, model: Model, options: Options) -> Weights:
         """Return the checkpoint's weights."""
         return checkpoint_weights(model, self.recipe)

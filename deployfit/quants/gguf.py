@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from deployfit.architectures.qwen35 import Qwen35
+from deployfit.architectures.qwen35 import Part, Qwen35
 from deployfit.basis import Basis
 from deployfit.errors import InputError
+from deployfit.formats import ollama
+from deployfit.formats.ggml import TensorType
 from deployfit.formats.gguf import GgufTensor, gguf_tensors
 from deployfit.formats.gguf_file import file_bytes
 from deployfit.formats.gguf_recipes import NEED_IMATRIX, Recipe, tensor_sizes, tensor_types
@@ -34,8 +36,7 @@ def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> W
     if mtp and not config.mtp_num_hidden_layers:
         raise InputError(f"{model.name} has no MTP layer; leave out --mtp")
     tensors = _tensors(config, mtp)
-    gqa = config.num_attention_heads // config.num_key_value_heads
-    types = tensor_types(recipe, tensors, gqa=gqa, experts=config.num_experts, imatrix=imatrix)
+    types = _types(config, recipe, tensors, imatrix=imatrix)
     sizes = tensor_sizes(tensors, types)
     mtp_bytes = sum(
         size for tensor, size in zip(tensors, sizes, strict=True) if tensor.layer >= config.num_hidden_layers
@@ -50,6 +51,24 @@ def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> W
         params=sum(tensor.params for tensor in tensors),
         basis=Basis.EXACT,
     )
+
+
+def ollama_weights(model: Model, recipe: Recipe, *, imatrix: bool) -> Weights:
+    """Return what Ollama makes of a model: text, MTP layer and vision tower in one file."""
+    weights = gguf_weights(model, recipe, imatrix=imatrix, mtp=True)
+    tensors = _tensors(model.config, True)
+    types = _types(model.config, recipe, tensors, imatrix=imatrix)
+    vision_params = sum(tensor.params for tensor in model.tensors if tensor.part is Part.VISION)
+    return weights._replace(
+        vision_bytes=ollama.vision_bytes(model.config.vision),
+        file_bytes=ollama.blob_bytes(model.config, tensors, types),
+        params=weights.params + vision_params,
+    )
+
+
+def _types(config: Qwen35, recipe: Recipe, tensors: Sequence[GgufTensor], *, imatrix: bool) -> Sequence[TensorType]:
+    gqa = config.num_attention_heads // config.num_key_value_heads
+    return tensor_types(recipe, tensors, gqa=gqa, experts=config.num_experts, imatrix=imatrix)
 
 
 def gguf_header_bytes(model: Model, *, mtp: bool) -> int:
@@ -71,6 +90,10 @@ class GgufQuant(NamedTuple):
     def advisable(self, options: Options) -> bool:
         """Return whether it can be made as asked: some need an importance matrix."""
         return options.imatrix or self.recipe.name not in NEED_IMATRIX
+
+    def published(self, model: Model) -> str:
+        """Return "": it is a recipe, nobody's file."""
+        return ""
 
     def weights(self, model: Model, options: Options) -> Weights:
         """Return what the quantizer makes."""

@@ -49,6 +49,10 @@ class MlxQuant(NamedTuple):
         """Return whether today's tools make it."""
         return not self.recipe.note
 
+    def published(self, model: Model) -> str:
+        """Return "": it is a recipe, nobody's file."""
+        return ""
+
     def weights(self, model: Model, options: Options) -> Weights:
         """Return what the tools convert to."""
         check_options(options)

@@ -18,7 +18,7 @@ from deployfit.formats.gguf_recipes import Recipe, Rule, of_generation
 from deployfit.formats.mlx import MlxRecipe
 from deployfit.models import Model
 from deployfit.quants.checkpoint import checkpoint_weights
-from deployfit.quants.gguf import gguf_header_bytes, gguf_weights
+from deployfit.quants.gguf import gguf_header_bytes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_weights
 from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, Weights
 from deployfit.tables import Row, parse_table
@@ -140,13 +140,16 @@ def parse_publisher_recipes(text: str, place: str) -> list[PublisherRecipe]:
 
 
 class PublisherRow(NamedTuple):
-    """A row of `data/publishers.csv`; `mtp_models` are patterns of the models whose files have the MTP layer."""
+    """A row of `data/publishers.csv`; `mtp_models` are patterns of the models whose files have the MTP layer.
+
+    `joined`: text, MTP layer and vision tower are one GGUF file, as Ollama has them.
+    """
 
     name: str
     format: str
     repo: str
     mtp_models: tuple[str, ...]
-    vision: bool
+    joined: bool
 
 
 def parse_publishers(text: str, place: str) -> list[PublisherRow]:
@@ -158,10 +161,10 @@ def parse_publishers(text: str, place: str) -> list[PublisherRow]:
             format=row.one_of("format", FORMATS),
             repo=row.text("repo"),
             mtp_models=tuple(row.text("mtp_models", blank=True).split()),
-            vision=row.one_of("vision", ("yes", "no")) == "yes",
+            joined=row.one_of("layout", ("", "joined")) == "joined",
         )
 
-    return parse_table(text, place, ["publisher", "format", "repo", "mtp_models", "vision"], parse)
+    return parse_table(text, place, ["publisher", "format", "repo", "mtp_models", "layout"], parse)
 
 
 class Bases(NamedTuple):
@@ -170,7 +173,7 @@ class Bases(NamedTuple):
     gguf: Callable[[], Mapping[str, Recipe]]
     mlx: Callable[[], Mapping[str, MlxRecipe]]
     checkpoint: Callable[[], Mapping[str, CheckpointRecipe]]
-    overrides: Callable[[], Mapping[tuple[str, str], tuple[Rule, ...]]]
+    overrides: Callable[[], Mapping[tuple[str, str, str], tuple[Rule, ...]]]  # by publisher, recipe, models
     generations: Callable[[], Mapping[str, Mapping[str, str]]]
 
 
@@ -211,15 +214,11 @@ class Publisher:
         """Return what the recipe's name means for a model."""
         return next((each for each in self._recipes if each.name == name and _matches(model, each.models)), None)
 
-    def published(self, name: str, model: str) -> PublishedSize | None:
+    def best_size(self, name: str, model: str) -> PublishedSize | None:
         """Return the best published size: of a file rather than of a repository, exact, the latest."""
         found = [size for size in self._sizes if (size.recipe, size.model) == (name, model) and size.of != "repository"]
         found = found or [size for size in self._sizes if (size.recipe, size.model) == (name, model)]
         return max(found, key=lambda size: (size.is_exact, size.date), default=None)
-
-    def ships(self, name: str, model: str) -> bool:
-        """Whether such a file was seen."""
-        return self.published(name, model) is not None
 
     def counted(self, rule: PublisherRecipe, model: Model) -> Weights:
         """Return the weights that a rule makes of a model."""
@@ -228,7 +227,11 @@ class Publisher:
             base = self._bases.gguf()[rule.base]
             if rule.generation:
                 base = of_generation(base, self._bases.generations()[rule.generation])
-            recipe = base._replace(overrides=self._bases.overrides().get((rule.publisher, rule.name), ()))
+            recipe = base._replace(
+                overrides=self._bases.overrides().get((rule.publisher, rule.name, " ".join(rule.models)), ())
+            )
+            if self.row.joined:
+                return ollama_weights(model, recipe, imatrix=rule.imatrix)
             return gguf_weights(model, recipe, imatrix=rule.imatrix, mtp=mtp)
         if self.row.format == MLX:
             return mlx_weights(model, self._bases.mlx()[rule.base], vision=True)
@@ -255,12 +258,17 @@ class PublishedQuant(NamedTuple):
         """Return True: whether such a file was seen for a model shows when it is weighed."""
         return True
 
+    def published(self, model: Model) -> str:
+        """Return the date of the size that was seen."""
+        size = self.publisher.best_size(self.recipe, model.name)
+        return "" if size is None else size.date or "undated"
+
     def weights(self, model: Model, options: Options) -> Weights:
         """Return the weights: counted where the recipe is solved, else as published, else the nearest recipe's."""
         if options.imatrix:
             raise InputError(f"{self.name}: its publisher has decided about the importance matrix; leave out --imatrix")
         rule = self.publisher.rule(self.recipe, model.name)
-        published = self.publisher.published(self.recipe, model.name)
+        published = self.publisher.best_size(self.recipe, model.name)
         if rule is not None and rule.solved:
             weights = self.publisher.counted(rule, model)._replace(recipe=self.name, basis=Basis.DERIVED, notes=())
         elif published is not None:

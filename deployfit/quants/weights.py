@@ -65,6 +65,9 @@ class Quant(Protocol):
     def advisable(self, options: Options) -> bool:
         """Return whether it may be advised to somebody who did not name it."""
 
+    def published(self, model: Model) -> str:
+        """Return when such a file of the model was seen: a date, "" if it was not (or is nobody's file)."""
+
     def weights(self, model: Model, options: Options) -> Weights:
         """Return the weights; raise InputError if they cannot be made or are not known."""
 

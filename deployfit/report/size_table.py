@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deployfit.basis import Basis
 from deployfit.quants.weights import Weights
-from deployfit.report.tabular import aligned, csv_text, markdown
+from deployfit.report.tabular import aligned, contents_of, csv_text, markdown
 from deployfit.units import gb
 
 SCHEMA = "deployfit/table/1"
@@ -15,15 +16,24 @@ Sizes = Mapping[str, Mapping[str, Weights]]  # by recipe, then by model; a recip
 
 def table_text(sizes: Sizes, names: Sequence[str]) -> str:
     """Return the table for a person, in decimal GB."""
-    return "\n".join([TITLE, "", *aligned(*_cells(sizes, names))])
+    return "\n".join([_title(sizes), "", *aligned(*_cells(sizes, names))])
 
 
 def table_markdown(sizes: Sizes, names: Sequence[str]) -> str:
     """Return the table as Markdown, in decimal GB."""
-    return "\n\n".join([TITLE, markdown(*_cells(sizes, names))])
+    return "\n\n".join([_title(sizes), markdown(*_cells(sizes, names))])
 
 
-TITLE = "File size in GB (10^9 bytes) of llama.cpp's own recipes; text model only, no vision tower"
+def _title(sizes: Sizes) -> str:
+    """Return the title; it says what is in the files, and which sizes were not counted."""
+    listed = [weights for by_model in sizes.values() for weights in by_model.values()]
+    contents = sorted({contents_of(weights) for weights in listed})
+    uncounted = {recipe for recipe, by_model in sizes.items() for each in by_model.values() if each.basis in UNCOUNTED}
+    title = f"File size in GB (10^9 bytes); in the files: {' or '.join(contents)}"
+    return title + (f"; not counted but published or nearest: {', '.join(sorted(uncounted))}" if uncounted else "")
+
+
+UNCOUNTED = (Basis.MEASURED, Basis.ASSUMED)
 
 
 def _cells(sizes: Sizes, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:

@@ -6,6 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from deployfit.quants.weights import Weights
+
+
+def contents_of(weights: Weights) -> str:
+    """Return which parts a file holds."""
+    parts = {"text": weights.text_bytes, "vision": weights.vision_bytes, "MTP": weights.mtp_bytes}
+    return " + ".join(name for name, size in parts.items() if size)
+
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
     """Return the lines of a table; the first `left` columns are flush left, the others right.
