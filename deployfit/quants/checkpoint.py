@@ -7,7 +7,8 @@ from typing import NamedTuple
 from deployfit.basis import Basis
 from deployfit.formats.checkpoint import CheckpointRecipe, checkpoint_stored
 from deployfit.models import Model
-from deployfit.quants.weights import SAFETENSORS, Options, Weights, safetensors_weights
+from deployfit.quants.safetensors import safetensors_weights
+from deployfit.quants.weights import SAFETENSORS, Options, Weights
 
 
 def checkpoint_weights(model: Model, recipe: CheckpointRecipe) -> Weights:

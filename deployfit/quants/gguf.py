@@ -9,7 +9,6 @@ from typing import NamedTuple
 from deployfit.architectures.qwen35 import Part, Qwen35
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.formats import ollama
 from deployfit.formats.ggml import TensorType
 from deployfit.formats.gguf import GgufTensor, gguf_tensors
 from deployfit.formats.gguf_file import file_bytes
@@ -55,6 +54,8 @@ def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> W
 
 def ollama_weights(model: Model, recipe: Recipe, *, imatrix: bool) -> Weights:
     """Return what Ollama makes of a model: text, MTP layer and vision tower in one file."""
+    from deployfit.formats import ollama
+
     weights = gguf_weights(model, recipe, imatrix=imatrix, mtp=True)
     tensors = _tensors(model.config, True)
     types = _types(model.config, recipe, tensors, imatrix=imatrix)

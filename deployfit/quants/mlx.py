@@ -8,7 +8,8 @@ from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.formats.mlx import MLX_LM, MLX_VLM, MlxRecipe, check_makeable, mlx_tensors, stored_tensors
 from deployfit.models import Model
-from deployfit.quants.weights import MLX, Options, Weights, safetensors_weights
+from deployfit.quants.safetensors import safetensors_weights
+from deployfit.quants.weights import MLX, Options, Weights
 
 
 def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
