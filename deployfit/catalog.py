@@ -7,7 +7,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from deployfit.errors import DataError, InputError, quoted
-from deployfit.formats.gguf_recipes import Recipe, Rule, parse_generations, parse_overrides, parse_recipes
+from deployfit.formats.gguf_recipes import (
+    LayerLists,
+    Recipe,
+    Rule,
+    parse_generations,
+    parse_layer_lists,
+    parse_overrides,
+    parse_recipes,
+)
 from deployfit.hardware import LimitRow, MacRow, parse_limits, parse_macs
 from deployfit.models import Model, model_from_config, parse_models
 
@@ -89,7 +97,7 @@ def publishers() -> dict[str, Publisher]:
 
     rows = parse_publishers(_data_text("publishers.csv"), "data/publishers.csv")
     rules = parse_publisher_recipes(_data_text("publisher_recipes.csv"), "data/publisher_recipes.csv")
-    bases = Bases(recipes, mlx_recipes, checkpoint_recipes, _overrides, _generations)
+    bases = Bases(recipes, mlx_recipes, checkpoint_recipes, _overrides, _generations, _layer_lists)
     return {row.name: Publisher(row, rules, published_sizes(), bases) for row in rows}
 
 
@@ -108,6 +116,11 @@ def published_sizes() -> list[PublishedSize]:
 @cache
 def _overrides() -> dict[tuple[str, str, str], tuple[Rule, ...]]:
     return parse_overrides(_data_text("publisher_overrides.csv"), "data/publisher_overrides.csv")
+
+
+@cache
+def _layer_lists() -> dict[tuple[str, str], LayerLists]:
+    return parse_layer_lists(_data_text("publisher_layers.csv"), "data/publisher_layers.csv")
 
 
 @cache

@@ -333,7 +333,11 @@ def table(
 @cli.command()
 @click.argument("model")
 @click.option("--runtime", metavar="|".join(RUNTIMES), help="Only what this engine loads.  [default: everything]")
-@click.option("--publisher", metavar="NAME", help="Only this publisher's.  [default: all, and the tools' own recipes]")
+@click.option(
+    "--publisher",
+    metavar="NAME",
+    help="Only this publisher's, assumed sizes too.  [default: all, and the tools' own recipes]",
+)
 @shared_options
 def quants(
     model: str,
@@ -364,7 +368,7 @@ def quants(
             weights = quant.weights(found, options)
         except InputError:
             continue
-        if weights.basis is not Basis.ASSUMED:
+        if weights.basis is not Basis.ASSUMED or publisher is not None:
             known.append((quant, weights))
     if not known:
         raise InputError(f"nothing is known for {found.name}; leave out --runtime and --publisher to see all recipes")

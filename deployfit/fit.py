@@ -236,7 +236,7 @@ class Fit:
         spare = budget - self._estimate(weights, self.question.settings).total_bytes
         most = weights.text_bytes + spare
         options = self.question.options
-        smaller = [quant for quant in reversed(self.makeable()) if quant.advisable(options)]
+        smaller = [quant for quant in reversed(self.makeable()) if quant.advisable(self.question.model, options)]
         fitting = [
             other
             for other in map(self._weights, smaller)  # of equals the plainer name stands later on the menu

@@ -82,7 +82,7 @@ def test_every_command_gives_the_answer_of_claims_json(answer: dict[str, Any]) -
         largest = [row["recipe"] for row in fitting if row["tensor_bytes"] == most]
         assert largest == answer["largest_recipes_that_fit"]
     else:
-        assert len(rows) == len(answer["rows"])
+        assert len([row for row in rows if row["model"].startswith("Qwen3.5-")]) == len(answer["rows"])
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim["id"])

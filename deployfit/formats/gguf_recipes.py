@@ -33,6 +33,10 @@ class Case(NamedTuple):
     own: int = 0  # how many tensors of the same kind stand before it
     tied: bool = False
     mtp: bool = False  # whether it is in the MTP layer
+    sensitive: bool = False  # whether the publisher raises its layer
+    middle: bool = False  # or lowers it
+    rest: int = 0  # how many layers before it are neither
+    is_last: bool = False  # whether its layer is the last
 
 
 def _in_more_bits(position: int, layers: int) -> bool:
@@ -62,7 +66,12 @@ CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
     "tied": lambda case: case.tied,
     "untied": lambda case: not case.tied,
     "mtp": lambda case: case.mtp,
-    "last layer": lambda case: case.layer == case.layers - 1,
+    "sensitive layer": lambda case: case.sensitive,
+    "middle layer": lambda case: case.middle,
+    "rest in more bits": lambda case: _in_more_bits(case.rest, case.layers),
+    "rest<n/8": lambda case: case.rest < case.layers // 8,
+    "rest<n/16": lambda case: case.rest < case.layers // 16,
+    "last layer": lambda case: case.is_last,
 }
 
 
@@ -72,6 +81,13 @@ class Rule(NamedTuple):
     role: str
     conditions: tuple[Callable[[Case], bool], ...]
     tensor_type: TensorType
+
+
+class LayerLists(NamedTuple):
+    """Layers of one model that a publisher treats apart: `sensitive` ones in more bits, `middle` ones in fewer."""
+
+    sensitive: frozenset[int] = frozenset()
+    middle: frozenset[int] = frozenset()
 
 
 class Recipe(NamedTuple):
@@ -87,6 +103,7 @@ class Recipe(NamedTuple):
     rules: tuple[Rule, ...]
     overrides: tuple[Rule, ...] = ()
     fused_qkv: TensorType | None = None
+    layer_lists: LayerLists = LayerLists()
 
 
 def parse_conditions(row: Row, column: str) -> tuple[Callable[[Case], bool], ...]:
@@ -130,6 +147,22 @@ def parse_overrides(text: str, place: str) -> dict[tuple[str, str, str], tuple[R
     for key, override in parse_table(text, place, OVERRIDE_COLUMNS, parse):
         found[key] = (*found.get(key, ()), override)
     return found
+
+
+def parse_layer_lists(text: str, place: str) -> dict[tuple[str, str], LayerLists]:
+    """Return the layers that a publisher treats apart, by publisher and model, from `data/publisher_layers.csv`."""
+
+    def parse(row: Row) -> tuple[tuple[str, str], LayerLists]:
+        lists = []
+        for column in LayerLists._fields:
+            numbers = row.text(column).split()
+            if not all(number.isdigit() for number in numbers):
+                row.fault(column, "layers counted from 0")
+                numbers = []
+            lists.append(frozenset(map(int, numbers)))
+        return (row.text("publisher"), row.text("model")), LayerLists(*lists)
+
+    return dict(parse_table(text, place, ["publisher", "model", *LayerLists._fields], parse))
 
 
 def parse_generations(text: str, place: str) -> dict[str, dict[str, str]]:
@@ -189,7 +222,23 @@ def tensor_types(
         by_itself = recipe.fused_qkv is not None and tensor.kind == "attn_v"
         layer, ordinal = (own, own) if by_itself else (tensor.layer, tensor.ordinal)
         mtp = 0 <= tensor.layer == mtp_layer
-        case = Case(gqa, experts, imatrix, layers, layer, ordinal, own, tied, mtp)
+        sensitive, middle = (tensor.layer in listed for listed in recipe.layer_lists)
+        rest = sum(0 <= apart < tensor.layer for listed in recipe.layer_lists for apart in listed)
+        case = Case(
+            gqa=gqa,
+            experts=experts,
+            imatrix=imatrix,
+            layers=layers,
+            layer=layer,
+            ordinal=ordinal,
+            own=own,
+            tied=tied,
+            mtp=mtp,
+            sensitive=sensitive,
+            middle=middle,
+            rest=tensor.layer - rest,
+            is_last=tensor.layer == layers - 1,
+        )
         rules = _concerned(recipe, tensor)
         wanted = next((rule.tensor_type for rule in rules if all(holds(case) for holds in rule.conditions)), None)
         types.append(tensor.source_type if wanted is None else _fitting(wanted, recipe, tensor))

@@ -34,7 +34,7 @@ class CheckpointQuant(NamedTuple):
         """The recipe's name."""
         return self.recipe.name
 
-    def advisable(self, options: Options) -> bool:
+    def advisable(self, model: Model, options: Options) -> bool:
         """Return False: no runtime of a Mac is known to load them as they are."""
         return False
 

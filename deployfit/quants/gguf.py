@@ -88,7 +88,7 @@ class GgufQuant(NamedTuple):
         """The recipe's name."""
         return self.recipe.name
 
-    def advisable(self, options: Options) -> bool:
+    def advisable(self, model: Model, options: Options) -> bool:
         """Return whether it can be made as asked: some need an importance matrix."""
         return options.imatrix or self.recipe.name not in NEED_IMATRIX
 

@@ -46,7 +46,7 @@ class MlxQuant(NamedTuple):
         """The recipe's name."""
         return self.recipe.name
 
-    def advisable(self, options: Options) -> bool:
+    def advisable(self, model: Model, options: Options) -> bool:
         """Return whether today's tools make it."""
         return not self.recipe.note
 

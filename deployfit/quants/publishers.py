@@ -14,7 +14,7 @@ from deployfit.architectures.qwen35 import Part
 from deployfit.basis import Basis
 from deployfit.errors import InputError, unknown
 from deployfit.formats.checkpoint import CheckpointRecipe
-from deployfit.formats.gguf_recipes import Recipe, Rule, of_generation
+from deployfit.formats.gguf_recipes import LayerLists, Recipe, Rule, of_generation
 from deployfit.formats.mlx import MlxRecipe
 from deployfit.models import Model
 from deployfit.quants.checkpoint import checkpoint_weights
@@ -49,6 +49,12 @@ class PublishedSize(NamedTuple):
     def is_exact(self) -> bool:
         """Whether it is a number of bytes, not a rounded one."""
         return self.plus_minus_bytes == 0
+
+
+def is_model(size: PublishedSize) -> bool:
+    """Return whether the size is that of a model: not of an mmproj file, nor of both together."""
+    both = size.format == GGUF and size.of == "repository"
+    return not both and not size.recipe.startswith("mmproj")
 
 
 SIZE_COLUMNS = [
@@ -175,6 +181,7 @@ class Bases(NamedTuple):
     checkpoint: Callable[[], Mapping[str, CheckpointRecipe]]
     overrides: Callable[[], Mapping[tuple[str, str, str], tuple[Rule, ...]]]  # by publisher, recipe, models
     generations: Callable[[], Mapping[str, Mapping[str, str]]]
+    layer_lists: Callable[[], Mapping[tuple[str, str], LayerLists]]
 
 
 def _matches(model: str, patterns: Sequence[str]) -> bool:
@@ -189,7 +196,12 @@ class Publisher:
     ) -> None:
         self.row = row
         self._recipes = [recipe for recipe in recipes if recipe.publisher == row.name]
-        self._sizes = [size for size in sizes if size.publisher == row.name and not size.recipe.startswith("mmproj")]
+        self._aliases = {alias: recipe.name for recipe in self._recipes for alias in recipe.aliases}
+        self._sizes = [
+            size._replace(recipe=self._aliases.get(size.recipe, size.recipe))
+            for size in sizes
+            if size.publisher == row.name and is_model(size)
+        ]
         self._bases = bases
 
     @property
@@ -199,8 +211,9 @@ class Publisher:
 
     def quant(self, name: str) -> PublishedQuant:
         """Return the publisher's recipe of that name or alias, whatever its case."""
-        aliases = {alias.casefold(): recipe.name for recipe in self._recipes for alias in recipe.aliases}
-        names = aliases | {each.casefold(): each for each in self.names}
+        names = {alias.casefold(): recipe for alias, recipe in self._aliases.items()} | {
+            each.casefold(): each for each in self.names
+        }
         found = names.get(name.strip().casefold())
         if found is None:
             raise unknown(f"{self.row.name} recipe", name, self.names)
@@ -220,6 +233,10 @@ class Publisher:
         found = found or [size for size in self._sizes if (size.recipe, size.model) == (name, model)]
         return max(found, key=lambda size: (size.is_exact, size.date), default=None)
 
+    def overrides(self, rule: PublisherRecipe) -> tuple[Rule, ...]:
+        """Return what a rule puts in front of its base recipe."""
+        return self._bases.overrides().get((rule.publisher, rule.name, " ".join(rule.models)), ())
+
     def counted(self, rule: PublisherRecipe, model: Model) -> Weights:
         """Return the weights that a rule makes of a model."""
         mtp = _matches(model.name, self.row.mtp_models) and model.config.mtp_num_hidden_layers > 0
@@ -228,7 +245,8 @@ class Publisher:
             if rule.generation:
                 base = of_generation(base, self._bases.generations()[rule.generation])
             recipe = base._replace(
-                overrides=self._bases.overrides().get((rule.publisher, rule.name, " ".join(rule.models)), ())
+                overrides=self.overrides(rule),
+                layer_lists=self._bases.layer_lists().get((rule.publisher, model.name), LayerLists()),
             )
             if self.row.joined:
                 return ollama_weights(model, recipe, imatrix=rule.imatrix)
@@ -254,9 +272,10 @@ class PublishedQuant(NamedTuple):
         """The format of its files."""
         return self.publisher.row.format
 
-    def advisable(self, options: Options) -> bool:
-        """Return True: whether such a file was seen for a model shows when it is weighed."""
-        return True
+    def advisable(self, model: Model, options: Options) -> bool:
+        """Return whether such a file of the model was seen, or its recipe is solved."""
+        rule = self.publisher.rule(self.recipe, model.name)
+        return bool(self.published(model)) or (rule is not None and rule.solved)
 
     def published(self, model: Model) -> str:
         """Return the date of the size that was seen."""
@@ -275,7 +294,8 @@ class PublishedQuant(NamedTuple):
             weights = self._measured(model, published)
         elif rule is not None:
             nearest = self.publisher.counted(rule, model)
-            weights = nearest._replace(recipe=self.name, basis=Basis.ASSUMED, notes=(_assumed(rule, self.name),))
+            note = _assumed(rule, self.name, overridden=bool(self.publisher.overrides(rule)))
+            weights = nearest._replace(recipe=self.name, basis=Basis.ASSUMED, notes=(note,))
         else:
             raise InputError(
                 f"no size of {self.name} for {model.name} is known; deployfit quants {model.name} lists what is"
@@ -312,6 +332,7 @@ class PublishedQuant(NamedTuple):
         )
 
 
-def _assumed(rule: PublisherRecipe, name: str) -> str:
-    spread = f"; such files were seen up to {rule.spread_percent} % larger or smaller" if rule.spread_percent else ""
-    return f"weights: no size of {name} is known; those of the nearest recipe, {rule.base}{spread}"
+def _assumed(rule: PublisherRecipe, name: str, *, overridden: bool) -> str:
+    what = "counted by its recipe on other models" if overridden else f"those of the nearest recipe, {rule.base}"
+    spread = f"; such files were up to {rule.spread_percent} % larger or smaller" if rule.spread_percent else ""
+    return f"weights: no size of {name} is known; {what}{spread}"

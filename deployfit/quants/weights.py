@@ -59,7 +59,7 @@ class Quant(Protocol):
     def format(self) -> str:
         """GGUF, MLX or safetensors."""
 
-    def advisable(self, options: Options) -> bool:
+    def advisable(self, model: Model, options: Options) -> bool:
         """Return whether it may be advised to somebody who did not name it."""
 
     def published(self, model: Model) -> str:
