@@ -190,7 +190,7 @@ class Fit:
             notes.append(f"GPU limit on this Mac: {question.limit.note}")
         if needed.compute_buffer_upper_bytes - needed.compute_buffer_bytes > 64 * MIB:
             notes.append(question.settings.upper_note(gib(needed.compute_buffer_upper_bytes)))
-        notes += question.settings.notes(needed.weights_bytes, question.limit.limit_bytes)
+        notes += question.settings.notes(needed.weights_bytes, needed.total_bytes, question.limit.limit_bytes)
         if weights.recipe in NEED_IMATRIX and not question.options.imatrix:
             notes.append("llama.cpp makes this recipe only with an importance matrix: see --imatrix")
         return notes

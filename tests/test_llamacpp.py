@@ -82,7 +82,7 @@ def test_recipes_equal_the_quantizer_on_every_row() -> None:
 def test_rows_that_do_not_divide_fall_back_as_in_the_engine() -> None:
     """A hidden size of 32 x odd: K-quants cannot hold it. Expected types: the engine's table of fallbacks."""
     tensor = GgufTensor("blk.0.attn_q.weight", "attn_q", (1056, 64), "attn_q", 0, 0, TENSOR_TYPES["BF16"], 1056 * 64)
-    output = GgufTensor("output.weight", (1056, 64), "output", -1, 0, TENSOR_TYPES["BF16"], 1056 * 64)
+    output = GgufTensor("output.weight", "output", (1056, 64), "output", -1, 0, TENSOR_TYPES["BF16"], 1056 * 64)
     expected = {"Q2_K": "Q4_0", "Q3_K_S": "Q4_0", "Q4_K_S": "Q5_0", "Q5_K_S": "Q5_1", "IQ4_XS": "IQ4_NL"}
     for name, fallback in expected.items():
         types = tensor_types(recipes()[name], [output, tensor], gqa=4, experts=0, imatrix=False)
@@ -152,7 +152,7 @@ def test_metal_logs_of_real_macs() -> None:
             parallel=int(row["parallel"]),
             ubatch=int(row["ubatch"]),
         )
-        if settings.notes(0, 1):
+        if settings.notes(0, 0, 1):
             continue  # attention on the CPU: deployfit says that it does not count this
         logged = int(float(row["device_compute_mib"]) * MIB)
         compute = compute_buffers(config_of(row), settings)

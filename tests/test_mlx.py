@@ -126,6 +126,13 @@ def test_mlx_lm_s_own_warning_is_passed_on(fit_rows: Rows) -> None:
     assert warned == ["16", "18"]
 
 
+def test_beyond_the_limit_mlx_is_said_to_go_on(fit_rows: Rows) -> None:
+    slow = "beyond the GPU limit MLX does not fail but goes on, up to 95 % of the memory"
+    over, within = (fit_rows("Qwen3.5-27B", "--quant", "8bit", "--mac", mac)[0] for mac in ("32", "64"))
+    assert any(note.startswith(slow) for note in over["notes"])
+    assert not any(note.startswith(slow) for note in within["notes"])
+
+
 def test_a_recipe_and_its_aliases_are_the_same(fit_rows: Rows) -> None:
     names = [fit_rows("Qwen3.5-9B", "--quant", name, "--mac", "32")[0]["recipe"] for name in ("4bit", "q4", "Q4_G64")]
     assert names == ["q4_g64"] * 3

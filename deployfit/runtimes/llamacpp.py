@@ -144,7 +144,7 @@ class LlamaCppSettings(NamedTuple):
             for kv_type in ("q8_0", "q4_0"):
                 yield f"--kv-type {kv_type}", self._replace(kv_type_k=kv_type, kv_type_v=kv_type)
 
-    def notes(self, weights_bytes: int, limit_bytes: int) -> Sequence[str]:
+    def notes(self, weights_bytes: int, total_bytes: int, limit_bytes: int) -> Sequence[str]:
         """Return what a user should know of these settings."""
         if self.kv_type_k == self.kv_type_v and self.kv_type_k not in NOT_IN_METAL_FLASH_ATTENTION:
             return []

@@ -119,13 +119,18 @@ class MlxSettings(NamedTuple):
             for bits in (8, 4):
                 yield f"--kv-bits {bits}", self._replace(kv_bits=bits)
 
-    def notes(self, weights_bytes: int, limit_bytes: int) -> Sequence[str]:
+    def notes(self, weights_bytes: int, total_bytes: int, limit_bytes: int) -> Sequence[str]:
         """Return what a user should know of these settings."""
         notes = []
         if weights_bytes > limit_bytes * WARNED_SHARE // 100:
             notes.append(
                 f"mlx-lm warns that a model of {weights_bytes // MIB} MB is close to the maximum recommended"
                 f" size of {limit_bytes // MIB} MB and can be slow"
+            )
+        if total_bytes > limit_bytes:
+            notes.append(
+                f"beyond the GPU limit MLX does not fail but goes on, up to {MEMORY_LIMIT_SHARE} % of the memory;"
+                " macOS then swaps, and it gets slow"
             )
         if self.kv_bits != UNQUANTIZED_BITS:
             notes.append(
@@ -141,6 +146,7 @@ class MlxSettings(NamedTuple):
 
 
 THRIFTY_PREFILL_STEP = 512
+MEMORY_LIMIT_SHARE = 95  # percent of the memory: mlx's own limit on every Mac whose GPU limit was not lowered
 WARNED_SHARE = 90  # percent of the GPU limit from which mlx-lm warns
 
 

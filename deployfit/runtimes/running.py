@@ -68,7 +68,7 @@ class Settings(Protocol):
     def thriftier(self) -> Iterable[tuple[str, Self]]:
         """Yield smaller KV caches: what to type, and the settings."""
 
-    def notes(self, weights_bytes: int, limit_bytes: int) -> Sequence[str]:
+    def notes(self, weights_bytes: int, total_bytes: int, limit_bytes: int) -> Sequence[str]:
         """Return what a user should know of these settings."""
 
     @property
