@@ -6,10 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from conftest import run
 
-from deployfit.cli import cli
+from deployfit.cli.app import COMMANDS, cli
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -44,8 +45,10 @@ def test_the_first_shell_block_runs_the_first_console_block_and_the_second_is_wh
     assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", ["fit", "table"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_stands_in_the_readme(command: str) -> None:
     text = README.read_text(encoding="utf-8")
-    options = [option for parameter in cli.commands[command].params for option in parameter.opts]
+    found = cli.get_command(click.Context(cli), command)
+    assert found is not None
+    options = [option for parameter in found.params for option in parameter.opts]
     assert [option for option in options if option.startswith("--") and option not in text] == []
