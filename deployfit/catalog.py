@@ -20,6 +20,7 @@ from deployfit.hardware import LimitRow, MacRow, parse_limits, parse_macs
 from deployfit.models import Model, model_from_config, parse_models
 
 if TYPE_CHECKING:  # what most answers do not need is imported where it is
+    from deployfit.checks import Tolerance
     from deployfit.formats.checkpoint import CheckpointRecipe
     from deployfit.formats.mlx import MlxRecipe
     from deployfit.quants.publishers import PublishedSize, Publisher
@@ -111,6 +112,18 @@ def published_sizes() -> list[PublishedSize]:
     from deployfit.quants.publishers import parse_published_sizes
 
     return parse_published_sizes(_data_text("published_sizes.csv"), "data/published_sizes.csv")
+
+
+@cache
+def tolerances() -> list[Tolerance]:
+    """Return how far estimates may be off published sizes.
+
+    >>> tolerances()[0].publisher
+    'unsloth'
+    """
+    from deployfit.checks import parse_tolerances
+
+    return parse_tolerances(_data_text("tolerances.csv"), "data/tolerances.csv")
 
 
 @cache

@@ -18,7 +18,7 @@ LAYERS = [
     {"models", "hardware", "formats"},
     {"runtimes", "quants"},
     {"estimate"},
-    {"fit"},
+    {"fit", "checks"},
     {"catalog", "this_mac", "report"},
     {"cli"},
     {"__main__"},

@@ -13,7 +13,7 @@ from deployfit.errors import DataError, DeployfitError
 
 EXIT_BAD_INPUT = 2
 MOST_SHOWN = 600  # characters of a complaint: room for every recipe's name
-COMMANDS = ("fit", "table", "quants")
+COMMANDS = ("fit", "table", "quants", "check")
 
 
 class Commands(click.Group):

@@ -227,6 +227,10 @@ class Publisher:
         """Return what the recipe's name means for a model."""
         return next((each for each in self._recipes if each.name == name and _matches(model, each.models)), None)
 
+    def has(self, size: PublishedSize) -> bool:
+        """Whether a published size is one of this publisher's models."""
+        return size.publisher == self.row.name and is_model(size)
+
     def best_size(self, name: str, model: str) -> PublishedSize | None:
         """Return the best published size: of a file rather than of a repository, exact, the latest."""
         found = [size for size in self._sizes if (size.recipe, size.model) == (name, model) and size.of != "repository"]

@@ -1,0 +1,128 @@
+"""`deployfit check`: every estimate against every published size, and what a failure looks like."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from conftest import run
+
+from deployfit.catalog import models, published_sizes, publishers
+from deployfit.checks import Tolerance, check_sizes, summarize
+
+NONE: list[Tolerance] = []
+
+
+def test_every_estimate_is_within_its_tolerance() -> None:
+    done = run("check", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["schema"] == "deployfit/check/1"
+    summary, rows = report["summary"], report["rows"]
+    assert (summary["rows"], summary["exact"], summary["failed"]) == (len(rows), 180, 0)
+    assert summary["rows"] + summary["not_estimated"] == len(published_sizes())
+    assert all(row["excess_bytes"] <= row["tolerance_bytes"] for row in rows)
+    assert all(row["reason"] for row in rows if row["tolerance_bytes"] > 4096)
+    errors = [row["error_percent"] for row in rows]
+    assert errors == sorted(errors, reverse=True)
+    assert summary["worst_percent"] == errors[0]
+
+
+def test_an_estimate_never_uses_the_size_that_it_is_held_against() -> None:
+    """A published size that is made up changes no estimate, and is found out."""
+    sizes = published_sizes()
+    index = next(i for i, size in enumerate(sizes) if (size.publisher, size.recipe) == ("unsloth", "Q4_K_M"))
+    forged = [*sizes[:index], sizes[index]._replace(nbytes=sizes[index].nbytes + 5000), *sizes[index + 1 :]]
+    before, after = (list(check_sizes(each, publishers(), models(), NONE)) for each in (sizes, forged))
+    assert [each.estimated_bytes for each in before] == [each.estimated_bytes for each in after]
+    assert sum(not each.passes for each in after) == sum(not each.passes for each in before) + 1
+
+
+def test_rounding_is_no_error_but_what_is_beyond_it_is() -> None:
+    wanted = ("unsloth", "Qwen3.6-27B", "Q8_0")
+    (size,) = [each for each in published_sizes() if (each.publisher, each.model, each.recipe) == wanted]
+    assert size.plus_minus_bytes == round(0.05 * 2**30)
+    beyond = size._replace(nbytes=size.nbytes + size.plus_minus_bytes * 2)
+    good, bad = check_sizes([size, beyond], publishers(), models(), NONE)
+    assert (good.excess_bytes, good.passes) == (0, True)
+    assert (bad.excess_bytes > 0, bad.passes) == (True, False)
+    assert summarize([good, bad], 2).failed == 1
+
+
+HIDING_THE_INSTALLED_DATA = "import sys; sys.modules['deployfit.data'] = None; from deployfit.cli import main; main()"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the package and its data, in which one published size is wrong."""
+    root = Path(__file__).parent.parent
+    shutil.copytree(root / "deployfit", tmp_path / "deployfit")
+    shutil.copytree(root / "data", tmp_path / "data")
+    path = tmp_path / "data" / "published_sizes.csv"
+    text = path.read_text(encoding="utf-8")
+    assert text.count("16740812704") == 1
+    path.write_text(text.replace("16740812704", "16800000000"), encoding="utf-8")
+    return tmp_path
+
+
+def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", HIDING_THE_INSTALLED_DATA, *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+
+
+def test_a_size_outside_its_tolerance_is_exit_code_1(checkout: Path) -> None:
+    done = run_in(checkout, "check", "--rows", "1")
+    assert done.returncode == 1, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.endswith("FAILED")]
+    assert line.split()[:6] == [
+        *("Qwen3.5-27B", "unsloth:Q4_K_M", "(2026-08-21)"),
+        *("16,800,000,000", "16,740,812,576", "-59,187,424"),
+    ]
+    suite = ElementTree.fromstring(run_in(checkout, "check", "--format", "junit").stdout.encode())
+    assert suite.attrib["failures"] == "1"
+    failure = suite.find(".//failure")
+    assert failure is not None
+    assert failure.attrib["message"] == "published 16800000000, estimated 16740812576, error 0.352 %"
+
+
+def test_csv_and_junit_have_a_row_per_size() -> None:
+    rows = list(csv.DictReader(io.StringIO(run("check", "--publisher", "mlx-community", "--format", "csv").stdout)))
+    suite = ElementTree.fromstring(run("check", "--publisher", "mlx-community", "--format", "junit").stdout.encode())
+    assert len(rows) == len(suite.findall("testcase")) == 27
+    exact = [row for row in rows if row["plus_minus_bytes"] == "0"]
+    assert [row["error_bytes"] for row in exact] == ["0"] * 12
+
+
+def test_in_github_actions_the_table_goes_to_the_step_summary(tmp_path: Path) -> None:
+    path = tmp_path / "summary.md"
+    path.write_text("before\n", encoding="utf-8")
+    done = run("check", "--publisher", "ollama", env={**os.environ, "GITHUB_STEP_SUMMARY": str(path)})
+    assert done.returncode == 0
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("before\n### deployfit check\n")
+    assert "| Qwen3.5-9B | ollama:Q4_K_M (2026) | 6,594,474,711 | 6,594,474,700 | -11 |" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--publisher nobody", "no publisher 'nobody'; known: unsloth"),
+        ("--model Qwen3.5-28B", "no model 'Qwen3.5-28B'"),
+        ("--format yaml", "no format 'yaml'; known: text, json, csv, markdown, junit"),
+        ("--rows many", "rows: expected a whole number"),
+        ("--model Qwen3.5-9B --publisher nvidia", "no published size can be checked"),
+    ],
+)
+def test_bad_words(words: str, said: str) -> None:
+    done = run("check", *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
