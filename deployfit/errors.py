@@ -8,7 +8,7 @@ MAX_ECHO = 60
 
 
 class DeployfitError(Exception):
-    """Base of every error that deployfit raises on purpose; its text is one line (exit code 2)."""
+    """Base of every error that deployfit raises on purpose; its text is one line (exit code 2, or as said)."""
 
 
 class InputError(DeployfitError):
@@ -21,6 +21,10 @@ class DataError(DeployfitError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
         self.faults = tuple(faults)
+
+
+class HubError(DeployfitError):
+    """The Hub could not be asked, or answered what cannot be used; what the user typed may be right (exit code 3)."""
 
 
 def quoted(text: object) -> str:

@@ -19,11 +19,13 @@ LAYERS = [
     {"runtimes", "quants"},
     {"estimate"},
     {"fit", "checks"},
-    {"catalog", "this_mac", "report"},
+    {"repository"},
+    {"crosscheck"},
+    {"catalog", "this_mac", "report", "hub"},
     {"cli"},
     {"__main__"},
 ]
-EDGES = {"catalog", "this_mac", "report", "cli", "__main__"}
+EDGES = {"catalog", "this_mac", "report", "hub", "cli", "__main__"}
 IMPURE = {"os", "sys", "subprocess", "pathlib", "socket", "time", "random", "click", "io", "urllib"}
 HEAVY = (
     "numpy",
@@ -69,6 +71,8 @@ def test_imports_point_one_way(path: Path) -> None:
     outer = {name.split(".")[0] for name in imported(path)}
     if room(path) != "cli":
         assert "click" not in outer
+    if room(path) != "hub":
+        assert "huggingface_hub" not in outer
     if room(path) not in EDGES:
         assert outer & IMPURE == set()
 

@@ -9,11 +9,12 @@ from typing import NoReturn
 import click
 
 from deployfit import __version__
-from deployfit.errors import DataError, DeployfitError
+from deployfit.errors import DataError, DeployfitError, HubError
 
 EXIT_BAD_INPUT = 2
+EXIT_HUB = 3
 MOST_SHOWN = 600  # characters of a complaint: room for every recipe's name
-COMMANDS = ("fit", "table", "quants", "check")
+COMMANDS = ("fit", "table", "quants", "check", "hub")
 
 
 class Commands(click.Group):
@@ -35,6 +36,9 @@ def main() -> NoReturn:
     """Run the command line; every error is one line on stderr and a documented exit code."""
     try:
         code = cli.main(standalone_mode=False)
+    except HubError as error:
+        _complain(str(error))
+        code = EXIT_HUB
     except DeployfitError as error:
         code = _complain(*(error.faults if isinstance(error, DataError) else [str(error)]))
     except click.ClickException as error:

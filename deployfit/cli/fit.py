@@ -12,6 +12,7 @@ from deployfit.cli.shared import QUANT_HELP, SHELF, check_format, find_model, sh
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.fit import RUNS, Answer, Fit, Question
 from deployfit.hardware import Mac, default_limit, find_mac, parse_macos, raised_limit
+from deployfit.models import Model
 from deployfit.quants.find import (
     FORMAT_OF,
     LLAMACPP,
@@ -20,6 +21,7 @@ from deployfit.quants.find import (
     by_runtime,
     find_quant,
     find_runtime,
+    not_loaded,
     own_quants,
 )
 from deployfit.quants.weights import Options, Quant
@@ -28,6 +30,7 @@ from deployfit.runtimes.running import Settings
 from deployfit.units import parse_limit, parse_tokens
 
 EXIT_DOES_NOT_FIT = 3
+HUB_PREFIX = "hub:"
 DEFAULT_CONTEXT = "32k"
 DEFAULT_MACOS = "26"
 
@@ -61,6 +64,9 @@ DEFAULT_MACOS = "26"
 @click.option("--ubatch", metavar="TOKENS", help=f"llama.cpp: micro-batch (-ub).  [default: {DEFAULT_UBATCH}]")
 @click.option("--kv-bits", metavar="BITS", help="MLX's KV cache: 2, 3, 4, 5, 6, 8, 16.  [default: 16]")
 @click.option("--prefill-step-size", metavar="TOKENS", help="MLX: tokens of the prompt at once.  [default: 2048]")
+@click.option("--file", "pattern", metavar="GLOB", help="With hub:OWNER/NAME: the model file, '*Q4_K_M*'.")
+@click.option("--revision", metavar="REVISION", help="With hub:OWNER/NAME: a branch, tag or commit.  [default: main]")
+@click.option("--offline", is_flag=True, help="With hub:OWNER/NAME: ask the cache only.")
 @click.option("--vision", is_flag=True, help="Count the vision tower (llama.cpp: mmproj F16; MLX: mlx-vlm's BF16).")
 @click.option(
     "--exit-code", "use_exit_code", is_flag=True, help="Exit with 3 if nothing asked for runs within the GPU limit."
@@ -81,6 +87,9 @@ def fit(
     ubatch: str | None,
     kv_bits: str | None,
     prefill_step_size: str | None,
+    pattern: str | None,
+    revision: str | None,
+    offline: bool,
     vision: bool,
     use_exit_code: bool,
     imatrix: bool,
@@ -90,11 +99,22 @@ def fit(
 ) -> int:
     """Does MODEL fit this Mac? One recipe in detail, or every recipe in a line each.
 
-    Exit codes: 0 answered; 2 bad input; 3 does not fit (under --exit-code only).
+    MODEL is a name of the catalogue, or hub:OWNER/NAME for a file of the Hugging Face Hub (--file).
+
+    Exit codes: 0 answered; 2 bad input; 3 does not fit (under --exit-code only), or the Hub could not be asked.
     """
     check_format(format_name)
     engine = None if runtime is None else find_runtime(runtime)
-    asked = by_runtime([find_quant(quant, SHELF, engine) for quant in quants]) or {engine or LLAMACPP: []}
+    if model.startswith(HUB_PREFIX):
+        if quants:
+            raise InputError("--quant is for models of the catalogue; choose a file of the repository with --file")
+        found, actual = _from_hub(model, revision, pattern, offline, engine)
+        asked: Mapping[str, list[Quant]] = by_runtime([actual])
+    else:
+        if pattern or revision or offline:
+            raise InputError(f"--file, --revision and --offline are for {HUB_PREFIX}OWNER/NAME; leave them out")
+        found = find_model(model, catalog_file)
+        asked = by_runtime([find_quant(quant, SHELF, engine) for quant in quants]) or {engine or LLAMACPP: []}
     own: dict[str, dict[str, str | None]] = {
         LLAMACPP: {
             "kv-type": kv_type,
@@ -109,7 +129,6 @@ def fit(
         given = [option for option, value in options.items() if value is not None]
         if given and name not in asked:
             raise InputError(f"--{given[0]} is an option of {name}, and nothing asked for runs on it; leave it out")
-    found = find_model(model, catalog_file)
     where = _which_mac(mac, macos, wired_limit)
     answers: list[Answer] = []
     for name, chosen in asked.items():
@@ -122,8 +141,21 @@ def fit(
     return EXIT_DOES_NOT_FIT if use_exit_code and not runs else 0
 
 
+def _from_hub(
+    text: str, revision: str | None, pattern: str | None, offline: bool, runtime: str | None
+) -> tuple[Model, Quant]:
+    from deployfit.cli.from_hub import model_from_hub
+
+    model, quant = model_from_hub(text.removeprefix(HUB_PREFIX), revision, pattern, offline=offline)
+    if runtime is not None and quant.format != FORMAT_OF[runtime]:
+        raise InputError(not_loaded(quant, runtime))
+    return model, quant
+
+
 def _menu(chosen: Sequence[Quant], runtime: str) -> Sequence[Quant]:
     """Return what may be advised instead of the chosen: its publisher's other files, or the tools' own recipes."""
+    if any(quant.name.startswith(HUB_PREFIX) for quant in chosen):
+        return []
     publishers = {quant.name.partition(":")[0] for quant in chosen if ":" in quant.name}
     if len(publishers) == 1 and all(":" in quant.name for quant in chosen):
         return catalog.publishers()[publishers.pop()].quants()

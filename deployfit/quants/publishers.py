@@ -33,6 +33,7 @@ class PublishedSize(NamedTuple):
     """A row of `data/published_sizes.csv`; exact if `plus_minus_bytes` is 0."""
 
     publisher: str
+    repo: str
     model: str
     recipe: str
     format: str
@@ -80,6 +81,7 @@ def parse_published_sizes(text: str, place: str) -> list[PublishedSize]:
     def parse(row: Row) -> PublishedSize:
         return PublishedSize(
             publisher=row.text("publisher"),
+            repo=row.text("repo"),
             model=row.text("model"),
             recipe=row.text("recipe"),
             format=row.one_of("format", FORMATS),
@@ -240,6 +242,12 @@ class Publisher:
     def overrides(self, rule: PublisherRecipe) -> tuple[Rule, ...]:
         """Return what a rule puts in front of its base recipe."""
         return self._bases.overrides().get((rule.publisher, rule.name, " ".join(rule.models)), ())
+
+    def contents(self, model: str) -> tuple[str, ...]:
+        """Return which parts this publisher's files of a model hold."""
+        if self.row.format != GGUF:
+            return ("text", "vision") if self.row.format == MLX else PARTS
+        return ("text", "mtp") if _matches(model, self.row.mtp_models) else ("text",)
 
     def counted(self, rule: PublisherRecipe, model: Model) -> Weights:
         """Return the weights that a rule makes of a model."""

@@ -1,0 +1,216 @@
+"""The client: asks the Hub through `huggingface_hub`, its session, its token and its retries.
+
+HF_ENDPOINT, HF_TOKEN, the login's token and HF_HUB_OFFLINE mean what they mean to huggingface_hub. The token goes
+to the Hub only: where a file is elsewhere, the redirect is followed without it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import httpx2
+from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff
+
+from deployfit.errors import HubError, InputError, quoted
+from deployfit.hub.cache import Cache
+from deployfit.repository import RepoFile, Repository
+
+TIMEOUT_SECONDS = 20.0
+RETRIES = 3
+MOST_FILES = 100_000
+MOST_PREFIX_BYTES = 256 * 2**20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what goes wrong is said once, by us
+
+
+class HubClient:
+    """Repositories and the first bytes of their files, from the Hub or from the cache."""
+
+    def __init__(self, cache: Cache, *, offline: bool) -> None:
+        self._cache = cache
+        self.offline = offline or constants.is_offline_mode()
+        self.from_cache = False  # whether an answer came from the cache because the Hub could not be asked
+        self._api = HfApi(library_name="deployfit")
+
+    def repository(self, repo_id: str, revision: str | None) -> Repository:
+        """Return a repository at a revision ("main" if none is named).
+
+        A commit is looked up once; a branch each time, but offline its last known state is taken.
+        """
+        asked = revision or constants.DEFAULT_REVISION
+        key = ("repository", constants.ENDPOINT, repo_id, asked)
+        cached = self._cache.get(*key)
+        if cached is not None and (self.offline or _COMMIT.fullmatch(asked)):
+            self.from_cache = self.offline
+            return _repository_from_json(cached, repo_id)
+        if self.offline:
+            raise HubError(
+                f"{quoted(repo_id)} at {quoted(asked)} is not in the cache; ask once without --offline"
+                " (and without HF_HUB_OFFLINE)"
+            )
+        try:
+            found = self._ask(repo_id, asked)
+        except HubError:
+            if cached is None:
+                raise
+            self.from_cache = True
+            return _repository_from_json(cached, repo_id)
+        content = _repository_to_json(found)
+        self._cache.put(content, *key)
+        self._cache.put(content, "repository", constants.ENDPOINT, repo_id, found.commit)
+        return found
+
+    def _ask(self, repo_id: str, revision: str) -> Repository:
+        try:
+            info = self._api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+            files = [_repo_file(sibling) for sibling in info.siblings or []]
+            commit = str(info.sha or "")
+        except Exception as error:
+            _fail(error, f"{quoted(repo_id)} at {quoted(revision)}")
+        if not _COMMIT.fullmatch(commit) or len(files) > MOST_FILES or any(file is None for file in files):
+            raise HubError(f"{quoted(repo_id)}: the Hub's answer is not a list of files with sizes; try again later")
+        params = getattr(info.safetensors, "parameters", None)
+        return Repository(
+            repo_id=repo_id,
+            revision=revision,
+            commit=commit,
+            files=tuple(file for file in files if file is not None),
+            params=_counts(params),
+        )
+
+    def prefix(self, repository: Repository, file: RepoFile, nbytes: int) -> bytes:
+        """Return the first bytes of a file, up to so many; what the cache has is not asked for again."""
+        nbytes = min(nbytes, file.nbytes)
+        if nbytes > MOST_PREFIX_BYTES:
+            raise InputError(f"{quoted(file.name)}: a header of more than 256 MiB is not read")
+        key = ("prefix", constants.ENDPOINT, repository.repo_id, file.name, file.etag, str(file.nbytes))
+        known = self._cache.get(*key) or b""
+        if len(known) >= nbytes:
+            return known[:nbytes]
+        if self.offline:
+            raise HubError(f"{quoted(file.name)} is not in the cache; ask once without --offline")
+        known += self._range(repository, file, len(known), nbytes)
+        self._cache.put(known, *key)
+        return known
+
+    def _range(self, repository: Repository, file: RepoFile, start: int, stop: int) -> bytes:
+        """Return the bytes from start up to stop; a server that ignores ranges is cut off where we have enough."""
+        what = f"{quoted(repository.repo_id)}: {quoted(file.name)}"
+        received = bytearray()
+        try:
+            url = hf_hub_url(repository.repo_id, file.name, revision=repository.commit)
+            headers = {**build_hf_headers(library_name="deployfit"), "Range": f"bytes={start}-{stop - 1}"}
+            with http_stream_backoff(
+                "GET", url, max_retries=RETRIES, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=True
+            ) as response:
+                hf_raise_for_status(response)
+                skip = start if response.status_code == 200 else 0
+                for chunk in response.iter_bytes():
+                    received += chunk
+                    if len(received) >= skip + stop - start:
+                        break
+        except Exception as error:
+            _fail(error, what)
+        wanted = bytes(received[skip : skip + stop - start])
+        if len(wanted) != stop - start:
+            raise HubError(f"{what}: asked for {stop - start:,} bytes, got {len(wanted):,}; try again later")
+        return wanted
+
+    def content(self, repository: Repository, name: str, most_bytes: int) -> bytes | None:
+        """Return a small file as a whole, None if the repository has none of that name."""
+        file = next((file for file in repository.files if file.name == name), None)
+        if file is None:
+            return None
+        if file.nbytes > most_bytes:
+            raise InputError(
+                f"{quoted(repository.repo_id)}: {quoted(name)} has {file.nbytes:,} bytes; that is no {name}"
+            )
+        return self.prefix(repository, file, file.nbytes)
+
+
+def _repo_file(sibling: Any) -> RepoFile | None:
+    """Return a file of the Hub's list, None if it does not say name and size."""
+    name, size = sibling.rfilename, sibling.size
+    if not isinstance(name, str) or not isinstance(size, int) or size < 0:
+        return None
+    lfs = sibling.lfs
+    etag = getattr(lfs, "sha256", None) or (lfs or {}).get("sha256") if lfs else sibling.blob_id
+    return RepoFile(name=name, nbytes=size, etag=str(etag or ""))
+
+
+def _counts(value: object) -> Mapping[str, int]:
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): count for name, count in value.items() if isinstance(count, int) and count >= 0}
+
+
+def _repository_to_json(repository: Repository) -> bytes:
+    return json.dumps(repository._asdict() | {"files": [list(file) for file in repository.files]}).encode()
+
+
+def _repository_from_json(content: bytes, repo_id: str) -> Repository:
+    """Return what the cache kept; raise HubError if somebody else wrote there."""
+    try:
+        fields = json.loads(content)
+        files = tuple(RepoFile(str(name), int(size), str(etag)) for name, size, etag in fields["files"])
+        return Repository(repo_id, str(fields["revision"]), str(fields["commit"]), files, _counts(fields["params"]))
+    except (ValueError, KeyError, TypeError):
+        raise HubError(f"{quoted(repo_id)}: the cache is damaged; delete its folder") from None
+
+
+REFUSALS: tuple[tuple[type[Exception], Callable[[str], Exception]], ...] = (
+    (HFValidationError, lambda what: InputError(f"{what}: not a repository's name; give owner/name")),
+    (
+        GatedRepoError,
+        lambda what: InputError(f"{what}: gated; accept its terms on the Hub, then log in or set HF_TOKEN"),
+    ),
+    (RevisionNotFoundError, lambda what: InputError(f"{what}: no such revision; leave out --revision for main")),
+    (EntryNotFoundError, lambda what: InputError(f"{what}: no such file in the repository")),
+    (
+        RepositoryNotFoundError,
+        lambda what: InputError(
+            f"{what}: no such repository, or a private one; check the name, log in or set HF_TOKEN"
+        ),
+    ),
+    (OfflineModeIsEnabled, lambda what: HubError(f"{what}: offline by HF_HUB_OFFLINE; unset it to ask the Hub")),
+    (httpx2.TimeoutException, lambda what: HubError(f"{what}: the Hub did not answer in time; try again later")),
+    (httpx2.TooManyRedirects, lambda what: HubError(f"{what}: the Hub redirects in a circle; try again later")),
+    (
+        httpx2.TransportError,
+        lambda what: HubError(f"{what}: the Hub cannot be reached; check the network, or --offline"),
+    ),
+)
+
+
+def _fail(error: Exception, what: str) -> NoReturn:
+    """Raise one line for whatever the client threw; never its text, which may hold addresses with signatures."""
+    if isinstance(error, (InputError, HubError)):
+        raise error
+    for kind, refusal in REFUSALS:
+        if isinstance(error, kind):
+            raise refusal(what) from None
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code if error.response is not None else 0
+        if status in (401, 403):
+            raise InputError(f"{what}: access denied (HTTP {status}); log in or set HF_TOKEN") from None
+        if status == 429:
+            raise HubError(f"{what}: too many requests (HTTP 429); wait, or log in for a higher limit") from None
+        raise HubError(f"{what}: the Hub answered HTTP {status}; try again later") from None
+    if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
+        raise HubError(f"{what}: the Hub's answer cannot be read; is HF_ENDPOINT right?") from None
+    raise error

@@ -1,0 +1,73 @@
+"""The GitHub Action and the pre-commit hooks run as they would in a user's repository."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+STEPS: list[dict[str, Any]] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+INPUTS: dict[str, dict[str, str]] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"]
+HOOKS = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))}
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Path:
+    """A runner's temporary folder in which deployfit is installed as it is here."""
+    command = tmp_path / "deployfit" / "bin" / "deployfit"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m deployfit "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    return tmp_path
+
+
+def ask(runner: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
+    """Run the step that asks, with inputs put where GitHub puts them."""
+    step = STEPS[1]
+    given = {name: inputs.get(name, field["default"]) for name, field in INPUTS.items()}
+    env = {name: given[value[len("${{ inputs.") : -len(" }}")]] for name, value in step["env"].items()}
+    env |= {**os.environ, "RUNNER_TEMP": str(runner), "GITHUB_STEP_SUMMARY": str(runner / "summary.md")}
+    return subprocess.run(["bash", "-e", "-o", "pipefail", "-c", step["run"]], capture_output=True, text=True, env=env)
+
+
+def test_the_action_without_a_model_checks_the_estimates(runner: Path) -> None:
+    done = ask(runner, args="--publisher ollama")
+    assert done.returncode == 0, done.stderr
+    assert "8 published sizes: 3 exact" in done.stdout
+    assert "### deployfit check" in (runner / "summary.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("mac", "code", "verdict"), [("32", 0, "fits: "), ("16", 3, "does not fit: ")])
+def test_the_action_fails_where_a_model_no_longer_fits(mac: str, code: int, verdict: str, runner: Path) -> None:
+    done = ask(runner, model="Qwen3.5-27B", quant="unsloth:Q4_K_M", mac=mac, args="--context 16k --macos 26")
+    assert done.returncode == code, done.stderr
+    assert verdict in done.stdout
+
+
+def test_words_of_an_input_are_words_and_no_shell(runner: Path) -> None:
+    done = ask(runner, model="Qwen3.5-27B; touch hacked", mac="32", args="$(touch hacked)")
+    assert done.returncode == 2
+    assert not (runner / "hacked").exists()
+    assert not Path("hacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("hook", "words", "code"),
+    [
+        ("deployfit-check", "--publisher ollama", 0),
+        ("deployfit-fit", "Qwen3.5-27B --quant Q4_K_M --mac 32", 0),
+        ("deployfit-fit", "Qwen3.5-27B --quant Q8_0 --mac 32", 3),
+    ],
+)
+def test_hooks_run_what_they_say(hook: str, words: str, code: int) -> None:
+    name, *entry = HOOKS[hook]["entry"].split()
+    assert name == "deployfit"
+    done = subprocess.run([sys.executable, "-m", "deployfit", *entry, *words.split()], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
