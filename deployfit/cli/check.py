@@ -10,6 +10,7 @@ from deployfit import catalog
 from deployfit.checks import check_sizes, summarize
 from deployfit.cli.shared import find_model, whole_number
 from deployfit.errors import InputError, unknown
+from deployfit.quants.publishers import PublishedSize
 from deployfit.report import check_report
 
 EXIT_OUTSIDE_TOLERANCE = 1
@@ -24,26 +25,26 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 @click.option(
     "--format", "format_name", default="text", show_default=True, metavar="|".join(FORMATS), help="How to print."
 )
-def check(model: str | None, publisher: str | None, rows: str, format_name: str) -> int:
-    """Hold the estimates against published sizes, offline.
+@click.option("--online", is_flag=True, help="Ask the Hub for today's sizes, and how the catalogue differs from it.")
+def check(model: str | None, publisher: str | None, rows: str, format_name: str, online: bool) -> int:
+    """Hold the estimates against published sizes: those written down, or with --online the Hub's of today.
 
     In GitHub Actions the Markdown table is appended to the step's summary as well.
 
-    Exit codes: 0 all within tolerance; 1 some are not; 2 bad input.
+    Exit codes: 0 all within tolerance; 1 some are not; 2 bad input; 3 the Hub could not be asked.
     """
     if format_name not in FORMATS:
         raise unknown("format", format_name, FORMATS)
     shown = whole_number("rows", rows)
     publishers = catalog.publishers()
-    sizes = catalog.published_sizes()
-    if model is not None:
-        name = find_model(model, None).name
-        sizes = [size for size in sizes if size.model == name]
+    name = None if model is None else find_model(model, None).name
     if publisher is not None:
         found = [each for each in publishers if each.casefold() == publisher.strip().casefold()]
         if not found:
             raise unknown("publisher", publisher, publishers)
-        sizes = [size for size in sizes if size.publisher == found[0]]
+        publisher = found[0]
+    sizes = _todays_sizes(name, publisher) if online else catalog.published_sizes()
+    sizes = [size for size in sizes if name in (None, size.model) and publisher in (None, size.publisher)]
     checked = list(check_sizes(sizes, publishers, catalog.models(), catalog.tolerances()))
     if not checked:
         raise InputError("no published size can be checked; leave out --model or --publisher")
@@ -61,3 +62,19 @@ def check(model: str | None, publisher: str | None, rows: str, format_name: str)
         with open(step_summary, "a", encoding="utf-8") as file:
             file.write(check_report.check_markdown(checked, summary, shown) + "\n")
     return EXIT_OUTSIDE_TOLERANCE if summary.failed else 0
+
+
+def _todays_sizes(model: str | None, publisher: str | None) -> list[PublishedSize]:
+    """Return the Hub's sizes; what differs from what is written down is said, for review, and changes nothing."""
+    from deployfit.cli.online import all_or, ask_the_hub, changed
+
+    today = ask_the_hub(all_or(model), publisher, offline=False)
+    for line in today.differences:
+        click.echo(f"differs: {line}", err=True)
+    for size in changed(today):
+        click.echo(
+            f"not written down: {size.publisher}:{size.recipe} of {size.model}: {size.nbytes:,} bytes today", err=True
+        )
+    for line in today.not_asked:
+        click.echo(f"not asked: {line}", err=True)
+    return today.sizes

@@ -199,7 +199,7 @@ def find_recipe(text: str, recipes: Mapping[str, Recipe]) -> Recipe:
 
 
 # Recipes that llama.cpp refuses to make without an importance matrix.
-NEED_IMATRIX = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "Q2_K_S")
+NEED_IMATRIX = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S")
 
 
 def tensor_types(

@@ -55,6 +55,11 @@ class Cache:
                     os.unlink(name)
                 raise
 
+    def drop(self, *key: str) -> None:
+        """Forget what was put under a key."""
+        with contextlib.suppress(OSError):
+            self._path(key).unlink()
+
     def _path(self, key: tuple[str, ...]) -> Path:
         digest = hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).hexdigest()
         return self._folder / digest[:2] / digest

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, constants, hf_hub_url
@@ -30,9 +31,12 @@ from deployfit.hub.cache import Cache
 from deployfit.repository import RepoFile, Repository
 
 TIMEOUT_SECONDS = 20.0
-RETRIES = 3
+WAITS = (0.5, 1.0)  # seconds before a second and a third try
+MOST_WAIT_SECONDS = 10  # that a server may ask to wait
+MOST_SECONDS = 120.0  # for one range, however slowly it drips
 MOST_FILES = 100_000
 MOST_PREFIX_BYTES = 256 * 2**20
+T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what goes wrong is said once, by us
@@ -77,7 +81,9 @@ class HubClient:
 
     def _ask(self, repo_id: str, revision: str) -> Repository:
         try:
-            info = self._api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+            info = _retrying(
+                lambda: self._api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+            )
             files = [_repo_file(sibling) for sibling in info.siblings or []]
             commit = str(info.sha or "")
         except Exception as error:
@@ -98,7 +104,7 @@ class HubClient:
         nbytes = min(nbytes, file.nbytes)
         if nbytes > MOST_PREFIX_BYTES:
             raise InputError(f"{quoted(file.name)}: a header of more than 256 MiB is not read")
-        key = ("prefix", constants.ENDPOINT, repository.repo_id, file.name, file.etag, str(file.nbytes))
+        key = _prefix_key(repository, file)
         known = self._cache.get(*key) or b""
         if len(known) >= nbytes:
             return known[:nbytes]
@@ -108,25 +114,23 @@ class HubClient:
         self._cache.put(known, *key)
         return known
 
+    def forget(self, repository: Repository, file: RepoFile) -> None:
+        """Forget the bytes of a file that turned out to be something else, such as a portal's page."""
+        self._cache.drop(*_prefix_key(repository, file))
+
     def _range(self, repository: Repository, file: RepoFile, start: int, stop: int) -> bytes:
-        """Return the bytes from start up to stop; a server that ignores ranges is cut off where we have enough."""
+        """Return the bytes from start up to stop."""
         what = f"{quoted(repository.repo_id)}: {quoted(file.name)}"
-        received = bytearray()
         try:
             url = hf_hub_url(repository.repo_id, file.name, revision=repository.commit)
-            headers = {**build_hf_headers(library_name="deployfit"), "Range": f"bytes={start}-{stop - 1}"}
-            with http_stream_backoff(
-                "GET", url, max_retries=RETRIES, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=True
-            ) as response:
-                hf_raise_for_status(response)
-                skip = start if response.status_code == 200 else 0
-                for chunk in response.iter_bytes():
-                    received += chunk
-                    if len(received) >= skip + stop - start:
-                        break
+            headers = {
+                **build_hf_headers(library_name="deployfit"),
+                "Range": f"bytes={start}-{stop - 1}",
+                "Accept-Encoding": "identity",
+            }
+            wanted = _retrying(lambda: _received(url, headers, start, stop))
         except Exception as error:
             _fail(error, what)
-        wanted = bytes(received[skip : skip + stop - start])
         if len(wanted) != stop - start:
             raise HubError(f"{what}: asked for {stop - start:,} bytes, got {len(wanted):,}; try again later")
         return wanted
@@ -141,6 +145,50 @@ class HubClient:
                 f"{quoted(repository.repo_id)}: {quoted(name)} has {file.nbytes:,} bytes; that is no {name}"
             )
         return self.prefix(repository, file, file.nbytes)
+
+
+def _prefix_key(repository: Repository, file: RepoFile) -> tuple[str, ...]:
+    return ("prefix", constants.ENDPOINT, repository.repo_id, file.name, file.etag, str(file.nbytes))
+
+
+def _received(url: str, headers: Mapping[str, str], start: int, stop: int) -> bytes:
+    """Return what a range request gives; a server that ignores ranges is cut off where there is enough."""
+    received = bytearray()
+    deadline = time.monotonic() + MOST_SECONDS
+    with http_stream_backoff(
+        "GET", url, max_retries=0, headers=dict(headers), timeout=TIMEOUT_SECONDS, follow_redirects=True
+    ) as response:
+        hf_raise_for_status(response)
+        if response.status_code == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            raise HubError("another range came than was asked for; try again later")
+        skip = start if response.status_code == 200 else 0
+        for chunk in response.iter_raw():
+            received += chunk
+            if len(received) >= skip + stop - start:
+                break
+            if time.monotonic() > deadline:
+                raise HubError(f"only {len(received):,} bytes in {MOST_SECONDS:.0f} s; try again later")
+    return bytes(received[skip : skip + stop - start])
+
+
+def _retrying(call: Callable[[], T]) -> T:
+    """Return what a call gives; a server that stumbles is asked again, one that says when, if that is soon."""
+    for wait in WAITS:
+        try:
+            return call()
+        except HfHubHTTPError as error:
+            status = error.response.status_code if error.response is not None else 0
+            if status == 429:
+                after = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+                if not after.isdigit() or int(after) > MOST_WAIT_SECONDS:
+                    raise
+                wait = float(after)
+            elif status < 500:
+                raise
+        except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError):
+            pass
+        time.sleep(wait)
+    return call()
 
 
 def _repo_file(sibling: Any) -> RepoFile | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from deployfit.errors import InputError, quoted
+from deployfit.errors import DataError, InputError, quoted
 from deployfit.formats.gguf_reader import GgufHeader, NeedMore
 from deployfit.formats.gguf_reader import read_header as read_gguf
 from deployfit.formats.safetensors_reader import read_header as read_safetensors
@@ -64,6 +64,9 @@ def _read(client: HubClient, repository: Repository, file: RepoFile, format_name
             wanted = max(more.nbytes, NEXT_BYTES if format_name == "GGUF" else 0)
             if len(data) >= NEXT_BYTES:
                 wanted = max(wanted, 2 * len(data))
+        except DataError:
+            client.forget(repository, file)
+            raise
     raise InputError(f"{place}: its header is longer than what is read of one")
 
 

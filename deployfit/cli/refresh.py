@@ -1,0 +1,56 @@
+"""`deployfit refresh`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+
+import click
+
+from deployfit.cli.online import all_or, ask_the_hub, changed
+from deployfit.cli.shared import find_model
+from deployfit.errors import InputError, quoted
+from deployfit.quants.publishers import SIZE_COLUMNS, PublishedSize, parse_published_sizes
+
+
+@click.command()
+@click.argument("path", metavar="FILE")
+@click.option("--model", metavar="MODEL", help="Only this model.  [default: all]")
+@click.option("--publisher", metavar="NAME", help="Only this publisher.  [default: all]")
+@click.option("--dry-run", is_flag=True, help="Say what would be added, and add nothing.")
+def refresh(path: str, model: str | None, publisher: str | None, dry_run: bool) -> None:
+    """For maintainers: append the Hub's sizes of today to FILE (data/published_sizes.csv).
+
+    Rows are only ever appended, with their date; what is written down already stays as it is.
+
+    Exit codes: 0 done; 2 bad input; 3 the Hub could not be asked.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise InputError(f"{quoted(path)}: {reason}; give data/published_sizes.csv of a checkout") from None
+    known = parse_published_sizes(text, os.path.basename(path))
+    models = all_or(None if model is None else find_model(model, None).name)
+    today = ask_the_hub(models, publisher, offline=False)
+    new = [size for size in changed(today) if size not in known]
+    for line in today.not_asked:
+        click.echo(f"not asked: {line}", err=True)
+    if new and not dry_run:
+        with open(path, "a", encoding="utf-8", newline="") as file:
+            file.write(("" if text.endswith("\n") else "\n") + _rows(new))
+    done = "would be appended" if dry_run else "appended"
+    click.echo(f"{len(today.sizes)} sizes on the Hub, {len(new)} of them new or changed; {len(new)} rows {done}.")
+    for size in new:
+        click.echo(f"  {size.publisher}:{size.recipe} of {size.model}: {size.nbytes:,} bytes")
+
+
+def _rows(sizes: list[PublishedSize]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, SIZE_COLUMNS, lineterminator="\n")
+    for size in sizes:
+        fields = size._asdict() | {"bytes": size.nbytes, "contains": "+".join(size.contains)}
+        writer.writerow({column: fields[column] for column in SIZE_COLUMNS})
+    return out.getvalue()
