@@ -128,6 +128,19 @@ def check_sizes(
         )
 
 
+class Review(NamedTuple):
+    """What was found online that somebody should look at; nothing is changed by it."""
+
+    differences: tuple[str, ...] = ()
+    not_written_down: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, a line each."""
+        return [f"{name.replace('_', ' ')}: {line}" for name, lines in self._asdict().items() for line in lines]
+
+
 class Summary(NamedTuple):
     """How good the estimates are, all together."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import run
 
 ROOT = Path(__file__).parent.parent
 STEPS: list[dict[str, Any]] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
@@ -71,3 +73,14 @@ def test_hooks_run_what_they_say(hook: str, words: str, code: int) -> None:
     assert name == "deployfit"
     done = subprocess.run([sys.executable, "-m", "deployfit", *entry, *words.split()], capture_output=True, text=True)
     assert done.returncode == code, done.stderr
+
+
+def test_the_readme_s_examples_name_what_exists() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    action, hooks = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    (step,) = action["jobs"]["fits"]["steps"]
+    assert set(step["with"]) <= set(INPUTS)
+    (hook,) = hooks["repos"][0]["hooks"]
+    assert hook["id"] in HOOKS
+    done = run(*HOOKS[hook["id"]]["entry"].split()[1:], *hook["args"])
+    assert done.returncode == 0, done.stderr

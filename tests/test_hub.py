@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -403,9 +405,11 @@ def test_check_online_takes_todays_sizes_and_says_what_differs(hub: FakeHub, ask
     hub.add_repo("Qwen/Qwen3.5-27B", {"config.json": official})
     done = ask("check", "--online", "--model", "Qwen3.5-27B", "--format", "json")
     assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout)["rows"]
+    report = json.loads(done.stdout)
+    assert report["review"]["differences"] == ["Qwen3.5-27B: head_dim is 128 on the Hub, 256 in the catalogue"]
+    (row,) = report["rows"]
     assert (row["file"], row["published_bytes"], row["exact"]) == ("unsloth:Q8_0", 28_595_763_104, True)
-    assert "differs: Qwen3.5-27B: head_dim is 128 on the Hub, 256 in the catalogue\n" in done.stderr
+    assert "differences: Qwen3.5-27B: head_dim is 128 on the Hub, 256 in the catalogue\n" in done.stderr
     assert "not asked: bartowski/Qwen_Qwen3.5-27B-GGUF: " in done.stderr
     hub.repos[REPO].commit({"Qwen3.5-27B-Q8_0.gguf": SparseFile(right.header, 30_000_000_000)})
     done = ask("check", "--online", "--model", "Qwen3.5-27B", "--publisher", "unsloth")
@@ -448,3 +452,32 @@ def test_refresh_appends_dated_rows_and_never_overwrites(hub: FakeHub, ask: Aski
     from deployfit.quants.publishers import parse_published_sizes
 
     assert len(parse_published_sizes(after, "sizes")) == len(parse_published_sizes(before, "sizes")) + 2
+
+
+def test_the_readme_s_commands_work_as_they_stand_there(hub: FakeHub, ask: Asking, files: dict[str, Any]) -> None:
+    hub.add_repo(REPO, files)
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ deployfit ((?:hub|fit hub:).*?)(?:  +#.*)?$", text, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        done = ask(*shlex.split(command))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+def test_a_renamed_repository_is_followed(hub: FakeHub, ask: Asking, files: dict[str, Any]) -> None:
+    hub.add_repo(REPO, files)
+    hub.renamed["old/name"] = REPO
+    assert [row["file"] for row in ask.rows("hub", "old/name")] == [row["file"] for row in ask.rows("hub", REPO)]
+
+
+def test_refresh_wants_a_publisher_that_exists_and_a_file_of_sizes(ask: Asking, tmp_path: Path) -> None:
+    path = tmp_path / "sizes.csv"
+    path.write_text("publisher,model\n", encoding="utf-8")
+    for words, said in (
+        (("refresh", str(tmp_path / "nowhere.csv")), "No such file or directory; give data/published_sizes.csv"),
+        (("refresh", str(path)), "sizes.csv:1: no column repo, recipe"),
+    ):
+        done = ask(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr

@@ -7,10 +7,10 @@ import os
 import click
 
 from deployfit import catalog
-from deployfit.checks import check_sizes, summarize
-from deployfit.cli.shared import find_model, whole_number
+from deployfit.checks import Review, check_sizes, summarize
+from deployfit.cli.online import all_or, ask_the_hub, review_of
+from deployfit.cli.shared import find_model, find_publisher, whole_number
 from deployfit.errors import InputError, unknown
-from deployfit.quants.publishers import PublishedSize
 from deployfit.report import check_report
 
 EXIT_OUTSIDE_TOLERANCE = 1
@@ -38,12 +38,12 @@ def check(model: str | None, publisher: str | None, rows: str, format_name: str,
     shown = whole_number("rows", rows)
     publishers = catalog.publishers()
     name = None if model is None else find_model(model, None).name
-    if publisher is not None:
-        found = [each for each in publishers if each.casefold() == publisher.strip().casefold()]
-        if not found:
-            raise unknown("publisher", publisher, publishers)
-        publisher = found[0]
-    sizes = _todays_sizes(name, publisher) if online else catalog.published_sizes()
+    publisher = find_publisher(publisher)
+    today = ask_the_hub(all_or(name), publisher, offline=False) if online else None
+    review = Review() if today is None else review_of(today)
+    for line in review.lines:
+        click.echo(line, err=True)
+    sizes = catalog.published_sizes() if today is None else today.sizes
     sizes = [size for size in sizes if name in (None, size.model) and publisher in (None, size.publisher)]
     checked = list(check_sizes(sizes, publishers, catalog.models(), catalog.tolerances()))
     if not checked:
@@ -56,25 +56,9 @@ def check(model: str | None, publisher: str | None, rows: str, format_name: str,
         "markdown": check_report.check_markdown,
         "junit": check_report.check_junit,
     }
-    click.echo(render[format_name](checked, summary, shown))
+    click.echo(render[format_name](checked, summary, shown, review))
     step_summary = os.environ.get(STEP_SUMMARY)
     if step_summary:
         with open(step_summary, "a", encoding="utf-8") as file:
-            file.write(check_report.check_markdown(checked, summary, shown) + "\n")
+            file.write(check_report.check_markdown(checked, summary, shown, review) + "\n")
     return EXIT_OUTSIDE_TOLERANCE if summary.failed else 0
-
-
-def _todays_sizes(model: str | None, publisher: str | None) -> list[PublishedSize]:
-    """Return the Hub's sizes; what differs from what is written down is said, for review, and changes nothing."""
-    from deployfit.cli.online import all_or, ask_the_hub, changed
-
-    today = ask_the_hub(all_or(model), publisher, offline=False)
-    for line in today.differences:
-        click.echo(f"differs: {line}", err=True)
-    for size in changed(today):
-        click.echo(
-            f"not written down: {size.publisher}:{size.recipe} of {size.model}: {size.nbytes:,} bytes today", err=True
-        )
-    for line in today.not_asked:
-        click.echo(f"not asked: {line}", err=True)
-    return today.sizes

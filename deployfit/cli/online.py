@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 
 from deployfit import catalog
+from deployfit.checks import Review
 from deployfit.cli.from_hub import MOST_CONFIG_BYTES, client
 from deployfit.crosscheck import Asked, changes, model_differences, repositories, sizes_of
 from deployfit.errors import DeployfitError, HubError, InputError
@@ -95,6 +96,14 @@ def _differences(hub: HubClient, model: Model, not_asked: list[str]) -> list[str
 def changed(today: Today) -> list[PublishedSize]:
     """Return today's sizes that are not written down yet."""
     return changes(today.sizes, catalog.published_sizes())
+
+
+def review_of(today: Today) -> Review:
+    """Return what somebody should look at."""
+    new = tuple(
+        f"{size.publisher}:{size.recipe} of {size.model}: {size.nbytes:,} bytes today" for size in changed(today)
+    )
+    return Review(tuple(today.differences), new, tuple(today.not_asked))
 
 
 def all_or(name: str | None) -> list[Model]:

@@ -6,8 +6,8 @@ import click
 
 from deployfit import catalog
 from deployfit.basis import Basis
-from deployfit.cli.shared import SHELF, check_format, find_model, shared_options
-from deployfit.errors import InputError, unknown
+from deployfit.cli.shared import SHELF, check_format, find_model, find_publisher, shared_options
+from deployfit.errors import InputError
 from deployfit.quants.find import FORMAT_OF, RUNTIMES, find_runtime, own_quants
 from deployfit.quants.gguf import GgufQuant
 from deployfit.quants.weights import FORMATS, Options, Quant
@@ -66,10 +66,6 @@ def quants(
 
 def _publishers_quants(name: str | None) -> list[Quant]:
     """Return the quants of one publisher, or of all."""
+    chosen = find_publisher(name)
     known = catalog.publishers()
-    chosen = list(known.values())
-    if name is not None:
-        chosen = [publisher for each, publisher in known.items() if each.casefold() == name.strip().casefold()]
-        if not chosen:
-            raise unknown("publisher", name, known)
-    return [quant for publisher in chosen for quant in publisher.quants()]
+    return [quant for each, publisher in known.items() if chosen in (None, each) for quant in publisher.quants()]

@@ -9,7 +9,7 @@ import os
 import click
 
 from deployfit.cli.online import all_or, ask_the_hub, changed
-from deployfit.cli.shared import find_model
+from deployfit.cli.shared import find_model, find_publisher
 from deployfit.errors import InputError, quoted
 from deployfit.quants.publishers import SIZE_COLUMNS, PublishedSize, parse_published_sizes
 
@@ -34,7 +34,7 @@ def refresh(path: str, model: str | None, publisher: str | None, dry_run: bool) 
         raise InputError(f"{quoted(path)}: {reason}; give data/published_sizes.csv of a checkout") from None
     known = parse_published_sizes(text, os.path.basename(path))
     models = all_or(None if model is None else find_model(model, None).name)
-    today = ask_the_hub(models, publisher, offline=False)
+    today = ask_the_hub(models, find_publisher(publisher), offline=False)
     new = [size for size in changed(today) if size not in known]
     for line in today.not_asked:
         click.echo(f"not asked: {line}", err=True)

@@ -72,3 +72,14 @@ def find_model(name: str, catalog_file: str | None) -> Model:
     if found is None:
         raise unknown("model", name, known)
     return found
+
+
+def find_publisher(name: str | None) -> str | None:
+    """Return the publisher of that name, whatever its case; None for none."""
+    if name is None:
+        return None
+    known = catalog.publishers()
+    for each in known:
+        if each.casefold() == name.strip().casefold():
+            return each
+    raise unknown("publisher", name, known)

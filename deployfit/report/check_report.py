@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from deployfit.checks import EXACT_BYTES, Checked, Summary
+from deployfit.checks import EXACT_BYTES, Checked, Review, Summary
 from deployfit.report.tabular import aligned, markdown
 
 SCHEMA = "deployfit/check/1"
@@ -78,30 +78,36 @@ def _words(summary: Summary, shown: int) -> list[str]:
     return lines
 
 
-def check_text(checked: Sequence[Checked], summary: Summary, rows: int) -> str:
+def check_text(checked: Sequence[Checked], summary: Summary, rows: int, review: Review) -> str:
     """Return the table for a person, worst first, and the summary."""
     frame = check_frame(checked).head(rows)
     return "\n".join([*aligned(HEADER, _cells(frame), left=2), "", *_words(summary, len(frame))])
 
 
-def check_markdown(checked: Sequence[Checked], summary: Summary, rows: int) -> str:
+def check_markdown(checked: Sequence[Checked], summary: Summary, rows: int, review: Review) -> str:
     """Return the same as Markdown."""
     frame = check_frame(checked).head(rows)
-    return "\n\n".join(["### deployfit check", *_words(summary, len(frame)), markdown(HEADER, _cells(frame), left=2)])
+    table = markdown(HEADER, _cells(frame), left=2)
+    found = [f"- {line}" for line in review.lines]
+    return "\n\n".join(
+        ["### deployfit check", *_words(summary, len(frame)), table, *(["\n".join(found)] if found else [])]
+    )
 
 
-def check_csv(checked: Sequence[Checked], summary: Summary, rows: int) -> str:
+def check_csv(checked: Sequence[Checked], summary: Summary, rows: int, review: Review) -> str:
     """Return every row as CSV."""
     return str(check_frame(checked).to_csv(index=False, lineterminator="\n")).rstrip("\n")
 
 
-def check_json(checked: Sequence[Checked], summary: Summary, rows: int) -> str:
+def check_json(checked: Sequence[Checked], summary: Summary, rows: int, review: Review) -> str:
     """Return every row and the summary as JSON."""
     records = json.loads(check_frame(checked).to_json(orient="records", double_precision=15))
-    return json.dumps({"schema": SCHEMA, "summary": summary._asdict(), "rows": records}, indent=2)
+    return json.dumps(
+        {"schema": SCHEMA, "summary": summary._asdict(), "review": review._asdict(), "rows": records}, indent=2
+    )
 
 
-def check_junit(checked: Sequence[Checked], summary: Summary, rows: int) -> str:
+def check_junit(checked: Sequence[Checked], summary: Summary, rows: int, review: Review) -> str:
     """Return a JUnit report: a test case per published size."""
     suite = ElementTree.Element(
         "testsuite", name="deployfit check", tests=str(summary.rows), failures=str(summary.failed), errors="0"
