@@ -14,10 +14,8 @@ from deployfit.hardware import (
     GENERATION_NAMES,
     GENERATIONS,
     GPU_RESERVE,
-    GpuLimit,
     LimitRow,
-    Mac,
-    budget_bytes,
+    Place,
     default_limit,
     generation_of,
     highest_raised_limit,
@@ -49,18 +47,23 @@ class Verdict(Enum):
 RUNS = (Verdict.FITS, Verdict.TIGHT)
 
 
-class Question(NamedTuple):
-    """What is asked: a model, how it is run, and on which Mac.
+def verdict_at(place: Place, total_bytes: int) -> Verdict:
+    """Return the verdict on something that takes so many bytes."""
+    if total_bytes <= place.budget_bytes:
+        return Verdict.FITS
+    if total_bytes <= place.limit.limit_bytes:
+        return Verdict.TIGHT
+    if total_bytes <= place.highest_total_bytes:
+        return Verdict.NEEDS_RAISED_LIMIT
+    return Verdict.DOES_NOT_FIT
 
-    `macos` is a major version; `raised` says that the user has set the limit.
-    """
+
+class Question(NamedTuple):
+    """What is asked: a model, how it is run, and on which Mac."""
 
     model: Model
     settings: Settings
-    mac: Mac
-    macos: int
-    limit: GpuLimit
-    raised: bool
+    place: Place
     options: Options = Options()
 
 
@@ -71,7 +74,6 @@ class Answer(NamedTuple):
     quant: Quant
     weights: Weights
     estimate: Estimate
-    reserve_bytes: int
     verdict: Verdict
     max_context_tokens: int
     notes: tuple[str, ...]
@@ -81,13 +83,13 @@ class Answer(NamedTuple):
     @property
     def headroom_bytes(self) -> int:
         """What is left of the GPU limit after the reserve and the estimate; negative if too little."""
-        return self.question.limit.limit_bytes - self.reserve_bytes - self.estimate.total_bytes
+        return self.question.place.budget_bytes - self.estimate.total_bytes
 
     @property
     def basis(self) -> Mapping[str, Basis]:
         """How each figure is known."""
         known = {name + "_bytes": basis for name, basis in part_basis(self.weights).items()}
-        return known | {"gpu_limit_bytes": self.question.limit.basis}
+        return known | {"gpu_limit_bytes": self.question.place.limit.basis}
 
 
 class Fit:
@@ -117,14 +119,13 @@ class Fit:
         question = self.question
         weights = self._weights(quant)
         needed = self._estimate(weights, question.settings)
-        verdict = self._verdict(needed.total_bytes, question.limit)
+        verdict = verdict_at(question.place, needed.total_bytes)
         largest = self._max_context(weights, question.settings)
         return Answer(
             question=question,
             quant=quant,
             weights=weights,
             estimate=needed,
-            reserve_bytes=question.limit.limit_bytes - budget_bytes(question.mac, question.limit),
             verdict=verdict,
             max_context_tokens=largest,
             notes=tuple(self._notes(weights, needed, verdict)),
@@ -141,16 +142,6 @@ class Fit:
         question = self.question
         return estimate(question.model, weights, settings, question.options)
 
-    def _verdict(self, total_bytes: int, limit: GpuLimit) -> Verdict:
-        mac = self.question.mac
-        if total_bytes <= budget_bytes(mac, limit):
-            return Verdict.FITS
-        if total_bytes <= limit.limit_bytes:
-            return Verdict.TIGHT
-        if total_bytes + GPU_RESERVE <= highest_raised_limit(mac):
-            return Verdict.NEEDS_RAISED_LIMIT
-        return Verdict.DOES_NOT_FIT
-
     def _max_context(self, weights: Weights, settings: Settings) -> int:
         """Return the largest context whose verdict is `fits`, 0 if there is none.
 
@@ -158,7 +149,7 @@ class Fit:
         the engine's allocator can need more for less.
         """
         question = self.question
-        budget = budget_bytes(question.mac, question.limit)
+        budget = question.place.budget_bytes
         step = settings.context_step
 
         def at(steps: int) -> Settings:
@@ -177,20 +168,21 @@ class Fit:
     def _notes(self, weights: Weights, needed: Estimate, verdict: Verdict) -> list[str]:
         question = self.question
         notes = list(weights.notes)
-        other = next(item for item in GENERATIONS if item != generation_of(question.macos))
-        if not question.raised:
-            limit = default_limit(question.mac, other, self._limits)
-            disagrees = self._verdict(needed.total_bytes, limit)
+        place = question.place
+        other = next(item for item in GENERATIONS if item != generation_of(place.macos))
+        if not place.raised:
+            limit = default_limit(place.mac, other, self._limits)
+            disagrees = verdict_at(Place(place.mac, other, limit), needed.total_bytes)
             if disagrees is not verdict:
                 notes.append(
                     f"{GENERATION_NAMES[other]} lends {gib(limit.limit_bytes)} GiB:"
                     f" there the verdict is {disagrees.words}"
                 )
-        if question.limit.basis is Basis.ASSUMED:
-            notes.append(f"GPU limit on this Mac: {question.limit.note}")
+        if place.limit.basis is Basis.ASSUMED:
+            notes.append(f"GPU limit on this Mac: {place.limit.note}")
         if needed.compute_buffer_upper_bytes - needed.compute_buffer_bytes > 64 * MIB:
             notes.append(question.settings.upper_note(gib(needed.compute_buffer_upper_bytes)))
-        notes += question.settings.notes(needed.weights_bytes, needed.total_bytes, question.limit.limit_bytes)
+        notes += question.settings.notes(needed.weights_bytes, needed.total_bytes, place.limit.limit_bytes)
         if weights.recipe in NEED_IMATRIX and not question.options.imatrix:
             notes.append("llama.cpp makes this recipe only with an importance matrix: see --imatrix")
         return notes
@@ -210,7 +202,7 @@ class Fit:
         if verdict is Verdict.FITS:
             return []
         question = self.question
-        budget = budget_bytes(question.mac, question.limit)
+        budget = question.place.budget_bytes
         advice = []
         if largest:
             advice.append(f"--context {largest}: the largest that fits")
@@ -223,11 +215,12 @@ class Fit:
             advice.append(
                 f"--quant {smaller.recipe}: the next smaller recipe that fits ({gib(smaller.tensor_bytes)} GiB)"
             )
+        place = question.place
         raise_to = ceil_to(needed.total_bytes + GPU_RESERVE, MIB)
-        if question.limit.limit_bytes < raise_to <= highest_raised_limit(question.mac):
+        if place.limit.limit_bytes < raise_to <= highest_raised_limit(place.mac):
             advice.append(
                 f"sudo sysctl iogpu.wired_limit_mb={raise_to // MIB}: lends the GPU {gib(raise_to)} of the"
-                f" {gib(question.mac.memory_bytes)} GiB until the next restart; what is left must do for macOS and"
+                f" {gib(place.mac.memory_bytes)} GiB until the next restart; what is left must do for macOS and"
                 " all else, and too little of it has ended in swapping and kernel panics"
             )
         return advice

@@ -233,6 +233,28 @@ def highest_raised_limit(mac: Mac) -> int:
     return max(0, min(share, mac.memory_bytes - SYSTEM_RESERVE)) // MIB * MIB
 
 
-def budget_bytes(mac: Mac, limit: GpuLimit) -> int:
-    """Return the bytes that a model may take: the GPU limit less the reserve."""
-    return min(limit.limit_bytes - GPU_RESERVE, mac.memory_bytes - SYSTEM_RESERVE)
+class Place(NamedTuple):
+    """Where a model is to run: a Mac under a macOS, and the GPU limit there; `raised` says that the user has set it.
+
+    `macos` is a major version.
+    """
+
+    mac: Mac
+    macos: int
+    limit: GpuLimit
+    raised: bool = False
+
+    @property
+    def budget_bytes(self) -> int:
+        """The bytes that a model may take: the GPU limit less the reserve."""
+        return min(self.limit.limit_bytes - GPU_RESERVE, self.mac.memory_bytes - SYSTEM_RESERVE)
+
+    @property
+    def reserve_bytes(self) -> int:
+        """What is kept free below the GPU limit."""
+        return self.limit.limit_bytes - self.budget_bytes
+
+    @property
+    def highest_total_bytes(self) -> int:
+        """The most that a model may take if the limit is raised as far as can be advised."""
+        return highest_raised_limit(self.mac) - GPU_RESERVE

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from deployfit.catalog import gpu_limits, models, recipes
 from deployfit.fit import Answer, Fit, Question, Verdict
 from deployfit.formats.ggml import TENSOR_TYPES
-from deployfit.hardware import Mac, default_limit
+from deployfit.hardware import Mac, Place, default_limit
 from deployfit.quants.gguf import GgufQuant
 from deployfit.runtimes.llamacpp import LlamaCppSettings, kv_cache_bytes
 from deployfit.units import GIB, parse_limit, parse_tokens
@@ -33,7 +33,7 @@ starts = st.builds(
 def ask(name: str, quant: str, how: LlamaCppSettings, memory_gib: int, macos: int) -> Answer:
     mac = Mac(chip="", memory_bytes=memory_gib * GIB)
     limit = default_limit(mac, macos, gpu_limits())
-    question = Question(model=models()[name], settings=how, mac=mac, macos=macos, limit=limit, raised=False)
+    question = Question(models()[name], how, Place(mac, macos, limit))
     menu = [GgufQuant(recipe) for recipe in recipes().values()]
     return Fit(question, menu, gpu_limits()).answer(GgufQuant(recipes()[quant]))
 
@@ -45,8 +45,8 @@ def test_parts_add_up_and_the_verdict_follows_from_the_headroom(
 ) -> None:
     answer = ask(name, quant, how, memory, macos)
     assert answer.estimate.total_bytes == sum(answer.estimate.parts.values())
-    limit = answer.question.limit.limit_bytes
-    assert answer.headroom_bytes == limit - answer.reserve_bytes - answer.estimate.total_bytes
+    place = answer.question.place
+    assert answer.headroom_bytes == place.limit.limit_bytes - place.reserve_bytes - answer.estimate.total_bytes
     assert (answer.verdict is Verdict.FITS) == (answer.headroom_bytes >= 0)
 
 

@@ -7,9 +7,9 @@ import os
 import click
 
 from deployfit import catalog
+from deployfit.ask import find_model, find_publisher, whole_number
 from deployfit.checks import Review, check_sizes, summarize
 from deployfit.cli.online import all_or, ask_the_hub, review_of
-from deployfit.cli.shared import find_model, find_publisher, whole_number
 from deployfit.errors import InputError, unknown
 from deployfit.report import check_report
 

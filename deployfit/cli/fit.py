@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 
 from deployfit import catalog
-from deployfit.cli.shared import QUANT_HELP, SHELF, check_format, find_model, shared_options, whole_number
-from deployfit.errors import InputError, quoted, unknown
-from deployfit.fit import RUNS, Answer, Fit, Question
-from deployfit.hardware import Mac, default_limit, find_mac, parse_macos, raised_limit
-from deployfit.models import Model
-from deployfit.quants.find import (
-    FORMAT_OF,
-    LLAMACPP,
-    MLX_RUNTIME,
-    RUNTIMES,
-    by_runtime,
-    find_quant,
-    find_runtime,
-    not_loaded,
-    own_quants,
+from deployfit.ask import (
+    DEFAULT_CONTEXT,
+    DEFAULT_MACOS,
+    SHELF,
+    check_settings,
+    find_model,
+    find_place,
+    menu_of,
+    settings_of,
 )
+from deployfit.cli.shared import QUANT_HELP, check_format, shared_options
+from deployfit.errors import InputError
+from deployfit.fit import RUNS, Answer, Fit, Question
+from deployfit.models import Model
+from deployfit.quants.find import FORMAT_OF, LLAMACPP, RUNTIMES, by_runtime, find_quant, find_runtime, not_loaded
 from deployfit.quants.weights import Options, Quant
-from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettings
-from deployfit.runtimes.running import Settings
-from deployfit.units import parse_limit, parse_tokens
+from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES
+from deployfit.units import parse_tokens
 
 EXIT_DOES_NOT_FIT = 3
 HUB_PREFIX = "hub:"
-DEFAULT_CONTEXT = "32k"
-DEFAULT_MACOS = "26"
 
 
 @click.command()
@@ -115,26 +110,23 @@ def fit(
             raise InputError(f"--file, --revision and --offline are for {HUB_PREFIX}OWNER/NAME; leave them out")
         found = find_model(model, catalog_file)
         asked = by_runtime([find_quant(quant, SHELF, engine) for quant in quants]) or {engine or LLAMACPP: []}
-    own: dict[str, dict[str, str | None]] = {
-        LLAMACPP: {
-            "kv-type": kv_type,
-            "kv-type-k": kv_type_k,
-            "kv-type-v": kv_type_v,
-            "parallel": parallel,
-            "ubatch": ubatch,
-        },
-        MLX_RUNTIME: {"kv-bits": kv_bits, "prefill-step-size": prefill_step_size},
+    given = {
+        "kv-type": kv_type,
+        "kv-type-k": kv_type_k,
+        "kv-type-v": kv_type_v,
+        "parallel": parallel,
+        "ubatch": ubatch,
+        "kv-bits": kv_bits,
+        "prefill-step-size": prefill_step_size,
     }
-    for name, options in own.items():
-        given = [option for option, value in options.items() if value is not None]
-        if given and name not in asked:
-            raise InputError(f"--{given[0]} is an option of {name}, and nothing asked for runs on it; leave it out")
-    where = _which_mac(mac, macos, wired_limit)
+    typed = {option: text for option, text in given.items() if text is not None}
+    check_settings(typed, list(asked))
+    place = find_place(mac, macos, wired_limit)
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
     answers: list[Answer] = []
     for name, chosen in asked.items():
-        settings = _settings(name, parse_tokens(context), own[name])
-        question = Question(found, settings, options=Options(imatrix=imatrix, mtp=mtp, vision=vision), **where)
-        fitting = Fit(question, _menu(chosen, name), catalog.gpu_limits())
+        question = Question(found, settings_of(name, parse_tokens(context), typed), place, options)
+        fitting = Fit(question, menu_of(chosen, name), catalog.gpu_limits())
         answers += [fitting.answer(quant) for quant in dict.fromkeys(chosen or fitting.makeable())]
     click.echo(_render_fit(answers, format_name))
     runs = any(answer.verdict in RUNS for answer in answers)
@@ -150,69 +142,6 @@ def _from_hub(
     if runtime is not None and quant.format != FORMAT_OF[runtime]:
         raise InputError(not_loaded(quant, runtime))
     return model, quant
-
-
-def _menu(chosen: Sequence[Quant], runtime: str) -> Sequence[Quant]:
-    """Return what may be advised instead of the chosen: its publisher's other files, or the tools' own recipes."""
-    if any(quant.name.startswith(HUB_PREFIX) for quant in chosen):
-        return []
-    publishers = {quant.name.partition(":")[0] for quant in chosen if ":" in quant.name}
-    if len(publishers) == 1 and all(":" in quant.name for quant in chosen):
-        return catalog.publishers()[publishers.pop()].quants()
-    return own_quants(SHELF, FORMAT_OF[runtime])
-
-
-def _settings(runtime: str, context_tokens: int, given: Mapping[str, str | None]) -> Settings:
-    typed = {option: value for option, value in given.items() if value is not None}
-    if runtime == LLAMACPP:
-        both = _kv_type(typed.get("kv-type", "f16"))
-        return LlamaCppSettings(
-            context_tokens=context_tokens,
-            kv_type_k=_kv_type(typed.get("kv-type-k", both)),
-            kv_type_v=_kv_type(typed.get("kv-type-v", both)),
-            parallel=whole_number("parallel", typed.get("parallel", "1")),
-            ubatch=whole_number("ubatch", typed.get("ubatch", str(DEFAULT_UBATCH))),
-        )
-    from deployfit.runtimes.mlx import DEFAULT_PREFILL_STEP, UNQUANTIZED_BITS, MlxSettings
-
-    return MlxSettings(
-        context_tokens=context_tokens,
-        kv_bits=whole_number("kv-bits", typed.get("kv-bits", str(UNQUANTIZED_BITS))),
-        prefill_step_size=whole_number("prefill-step-size", typed.get("prefill-step-size", str(DEFAULT_PREFILL_STEP))),
-    )
-
-
-def _kv_type(text: str) -> str:
-    name = text.strip().lower()
-    if name not in KV_TYPES:
-        raise unknown("KV type", text, KV_TYPES)
-    return name
-
-
-def _which_mac(mac: str | None, macos: str | None, wired_limit: str | None) -> dict[str, Any]:
-    """Return the fields of a Question that say which Mac is meant; without --mac it is this machine."""
-    raised = parse_limit(wired_limit) if wired_limit is not None else 0
-    if mac is not None:
-        found: Mac = find_mac(mac, catalog.macs())
-        version = parse_macos(DEFAULT_MACOS if macos is None else macos)
-    else:
-        from deployfit.this_mac import this_mac
-
-        here = this_mac()
-        found, version = here.mac, _macos_of_this_mac(here.macos) if macos is None else parse_macos(macos)
-        raised = raised if wired_limit is not None else here.wired_limit_bytes
-    is_raised = wired_limit is not None or raised > 0
-    limit = raised_limit(found, raised) if is_raised else default_limit(found, version, catalog.gpu_limits())
-    return {"mac": found, "macos": version, "limit": limit, "raised": is_raised}
-
-
-def _macos_of_this_mac(text: str) -> int:
-    try:
-        return parse_macos(text)
-    except InputError as error:
-        raise InputError(
-            f"{error}; this Mac says {quoted(text)}: say which rule to use with --macos {DEFAULT_MACOS}"
-        ) from None
 
 
 def _render_fit(answers: Sequence[Answer], format_name: str) -> str:

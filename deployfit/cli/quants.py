@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from deployfit import catalog
+from deployfit.ask import SHELF, find_model, find_publisher
 from deployfit.basis import Basis
-from deployfit.cli.shared import SHELF, check_format, find_model, find_publisher, shared_options
+from deployfit.cli.shared import check_format, shared_options
 from deployfit.errors import InputError
 from deployfit.quants.find import FORMAT_OF, RUNTIMES, find_runtime, own_quants
 from deployfit.quants.gguf import GgufQuant

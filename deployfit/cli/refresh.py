@@ -8,8 +8,8 @@ import os
 
 import click
 
+from deployfit.ask import find_model, find_publisher
 from deployfit.cli.online import all_or, ask_the_hub, changed
-from deployfit.cli.shared import find_model, find_publisher
 from deployfit.errors import InputError, quoted
 from deployfit.quants.publishers import SIZE_COLUMNS, PublishedSize, parse_published_sizes
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from deployfit.cli.shared import QUANT_HELP, SHELF, all_models, check_format, find_model, shared_options
+from deployfit.ask import SHELF, all_models, find_model
+from deployfit.cli.shared import QUANT_HELP, check_format, shared_options
 from deployfit.errors import InputError
 from deployfit.quants.find import FORMAT_OF, LLAMACPP, RUNTIMES, find_quant, find_runtime, own_quants
 from deployfit.quants.weights import Options

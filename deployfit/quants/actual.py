@@ -10,7 +10,7 @@ from deployfit.architectures.qwen35 import Part, Qwen35, Vision
 from deployfit.basis import Basis
 from deployfit.errors import DataError, InputError, quoted
 from deployfit.models import MOST_ELSE, MOST_LAYERS, Model
-from deployfit.quants.weights import GGUF, Options, Weights
+from deployfit.quants.weights import GGUF, Options, Weights, is_embedding, is_expert
 
 Metadata = Mapping[str, int | float | bool | str]
 ARCHITECTURES = ("qwen35", "qwen35moe")
@@ -43,8 +43,13 @@ def actual_weights(
 ) -> Weights:
     """Return the weights that a file's tensor table lists."""
     sizes = dict.fromkeys(Part, 0)
+    embedding_bytes = expert_bytes = 0
     for tensor in tensors:
-        sizes[part_of(tensor.name, trunk_layers)] += tensor.nbytes
+        part = part_of(tensor.name, trunk_layers)
+        sizes[part] += tensor.nbytes
+        if part is Part.TEXT:
+            embedding_bytes += tensor.nbytes * is_embedding(tensor.name)
+            expert_bytes += tensor.nbytes * is_expert(tensor.name)
     return Weights(
         recipe=name,
         format=format_name,
@@ -54,7 +59,8 @@ def actual_weights(
         file_bytes=file_bytes,
         params=max(1, sum(prod(tensor.shape) for tensor in tensors)),
         basis=Basis.MEASURED,
-        notes=(),
+        embedding_bytes=embedding_bytes,
+        expert_bytes=expert_bytes,
     )
 
 

@@ -14,7 +14,7 @@ from deployfit.formats.gguf import GgufTensor, gguf_tensors
 from deployfit.formats.gguf_file import file_bytes
 from deployfit.formats.gguf_recipes import NEED_IMATRIX, Recipe, tensor_sizes, tensor_types
 from deployfit.models import Model
-from deployfit.quants.weights import GGUF, Options, Weights
+from deployfit.quants.weights import GGUF, Options, Weights, is_embedding
 
 
 @lru_cache(maxsize=8)
@@ -37,9 +37,14 @@ def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> W
     tensors = _tensors(config, mtp)
     types = _types(config, recipe, tensors, imatrix=imatrix)
     sizes = tensor_sizes(tensors, types)
-    mtp_bytes = sum(
-        size for tensor, size in zip(tensors, sizes, strict=True) if tensor.layer >= config.num_hidden_layers
-    )
+    mtp_bytes = embedding_bytes = expert_bytes = 0
+    for tensor, size in zip(tensors, sizes, strict=True):
+        if tensor.layer >= config.num_hidden_layers:
+            mtp_bytes += size
+        elif tensor.is_experts:
+            expert_bytes += size
+        elif is_embedding(tensor.name):
+            embedding_bytes += size
     return Weights(
         recipe=recipe.name,
         format=GGUF,
@@ -49,6 +54,8 @@ def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> W
         file_bytes=file_bytes(tensors, sizes, config.vocab_size),
         params=sum(tensor.params for tensor in tensors),
         basis=Basis.EXACT,
+        embedding_bytes=embedding_bytes,
+        expert_bytes=expert_bytes,
     )
 
 

@@ -20,7 +20,7 @@ from deployfit.models import Model
 from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.gguf import gguf_header_bytes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_weights
-from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, Weights
+from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, Weights, is_embedding, is_expert
 from deployfit.tables import Row, parse_table
 from deployfit.units import gb
 
@@ -329,6 +329,10 @@ class PublishedQuant(NamedTuple):
         if published.of != "tensors" and self.format == GGUF:
             rest -= gguf_header_bytes(model, mtp=Part.MTP in params)
         mtp_bytes = rest * params.get(Part.MTP, 0) // quantized
+        text = [tensor for tensor in model.tensors if tensor.part is Part.TEXT]
+        embedding, experts = (
+            sum(tensor.params for tensor in text if is_kind(tensor.name)) for is_kind in (is_embedding, is_expert)
+        )
         date = f", {published.date}" if published.date else ""
         rounded = "" if published.is_exact else f", rounded to {gb(2 * published.plus_minus_bytes)} GB"
         return Weights(
@@ -340,6 +344,8 @@ class PublishedQuant(NamedTuple):
             file_bytes=published.nbytes,
             params=sum(params.values()),
             basis=Basis.MEASURED,
+            embedding_bytes=rest * embedding // quantized,
+            expert_bytes=rest * experts // quantized,
             notes=(f"weights: the published size ({' + '.join(published.contains)}{date}{rounded}), not counted",),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from deployfit.architectures.qwen35 import Part
 from deployfit.basis import Basis
 from deployfit.formats.safetensors import Stored, file_bytes
-from deployfit.quants.weights import Weights
+from deployfit.quants.weights import Weights, is_embedding, is_expert
 
 
 def safetensors_weights(
@@ -16,6 +16,7 @@ def safetensors_weights(
     """Return the weights that these tensors are, in files of safetensors."""
     listed = list(tensors)
     parts = {part: sum(tensor.nbytes for tensor in listed if tensor.part is part) for part in Part}
+    text = [tensor for tensor in listed if tensor.part is Part.TEXT]
     return Weights(
         recipe=name,
         format=format_name,
@@ -25,5 +26,7 @@ def safetensors_weights(
         file_bytes=file_bytes(listed),
         params=params,
         basis=basis,
+        embedding_bytes=sum(tensor.nbytes for tensor in text if is_embedding(tensor.name)),
+        expert_bytes=sum(tensor.nbytes for tensor in text if is_expert(tensor.name)),
         notes=notes,
     )

@@ -16,7 +16,8 @@ FORMATS = (GGUF, MLX, SAFETENSORS)
 class Weights(NamedTuple):
     """The weights of one model under one recipe, in bytes of tensors; the three parts are what the files hold.
 
-    `file_bytes` are the files as a whole, `params` the numbers in the parts that are there.
+    `file_bytes` are the files as a whole, `params` the numbers in the parts that are there. Of the text,
+    `embedding_bytes` are the embedding table's and `expert_bytes` the routed experts': a token reads few of them.
     """
 
     recipe: str
@@ -27,6 +28,8 @@ class Weights(NamedTuple):
     file_bytes: int
     params: int
     basis: Basis
+    embedding_bytes: int
+    expert_bytes: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -38,6 +41,24 @@ class Weights(NamedTuple):
     def bits_per_weight(self) -> float:
         """For display only."""
         return 8 * self.tensor_bytes / self.params
+
+
+def is_embedding(name: str) -> bool:
+    """Return whether a tensor is the embedding table or belongs to it, by the names of GGUF, MLX and checkpoints.
+
+    >>> is_embedding("language_model.model.embed_tokens.scales")
+    True
+    """
+    return name.startswith("token_embd.") or ".embed_tokens." in name
+
+
+def is_expert(name: str) -> bool:
+    """Return whether a tensor holds routed experts, by the same names.
+
+    >>> is_expert("blk.0.ffn_up_exps.weight"), is_expert("blk.0.ffn_up_shexp.weight")
+    (True, False)
+    """
+    return "_exps." in name or ".switch_mlp." in name or ".mlp.experts." in name
 
 
 class Options(NamedTuple):

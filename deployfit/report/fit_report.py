@@ -39,9 +39,9 @@ def fit_row(answer: Answer) -> dict[str, Value]:
         "recipe": weights.recipe,
         "runtime": settings.runtime,
         "format": weights.format,
-        "mac": question.mac.name,
-        "macos": question.macos,
-        "memory_bytes": question.mac.memory_bytes,
+        "mac": question.place.mac.name,
+        "macos": question.place.macos,
+        "memory_bytes": question.place.mac.memory_bytes,
         "context_tokens": settings.context_tokens,
         **settings.columns,
         "imatrix": question.options.imatrix,
@@ -55,8 +55,8 @@ def fit_row(answer: Answer) -> dict[str, Value]:
         "vision_bytes": needed.vision_bytes,
         "mtp_bytes": needed.mtp_bytes,
         "total_bytes": needed.total_bytes,
-        "gpu_limit_bytes": question.limit.limit_bytes,
-        "reserve_bytes": answer.reserve_bytes,
+        "gpu_limit_bytes": question.place.limit.limit_bytes,
+        "reserve_bytes": answer.question.place.reserve_bytes,
         "headroom_bytes": answer.headroom_bytes,
         "verdict": answer.verdict.value,
         "max_context_tokens": answer.max_context_tokens,
@@ -113,10 +113,10 @@ def _by_runtime(answers: Sequence[Answer]) -> list[list[Answer]]:
 def _headline(answer: Answer) -> str:
     question = answer.question
     settings = question.settings
-    lent = gib(question.limit.limit_bytes)
-    limit = "raised limit" if question.raised else f"macOS {question.macos}"
+    lent = gib(question.place.limit.limit_bytes)
+    limit = "raised limit" if question.place.raised else f"macOS {question.place.macos}"
     return (
-        f"{question.model.name} on {question.mac.with_article} ({limit}, {lent} GiB for the GPU),"
+        f"{question.model.name} on {question.place.mac.with_article} ({limit}, {lent} GiB for the GPU),"
         f" {settings.runtime}, {settings.words}"
     )
 
@@ -140,16 +140,29 @@ def _one_text(answer: Answer) -> str:
         if size or name not in ("vision", "mtp")
     ]
     rows.append(["total", "", "", gib(needed.total_bytes)])
-    rows.append(["GPU limit", question.limit.basis.value, question.limit.note, gib(question.limit.limit_bytes)])
+    place = question.place
     rows.append(
-        ["reserve", "", "kept free below the limit, for Metal, macOS and other programs", gib(answer.reserve_bytes)]
+        [
+            "GPU limit",
+            question.place.limit.basis.value,
+            question.place.limit.note,
+            gib(question.place.limit.limit_bytes),
+        ]
+    )
+    rows.append(
+        [
+            "reserve",
+            "",
+            "kept free below the limit, for Metal, macOS and other programs",
+            gib(place.reserve_bytes),
+        ]
     )
     rows.append(["headroom", "", "limit less reserve less total", gib(answer.headroom_bytes)])
     table = aligned(["", "known", "", "GiB"], rows, left=3)
     lines = [
         _headline(answer),
         "",
-        f"{_verdict_text(answer)}: {gib(needed.total_bytes)} of {gib(question.limit.limit_bytes)} GiB",
+        f"{_verdict_text(answer)}: {gib(needed.total_bytes)} of {gib(question.place.limit.limit_bytes)} GiB",
         "",
         *table,
         "",
@@ -205,9 +218,10 @@ def _many_text(answers: Sequence[Answer]) -> str:
 def _common_lines(answers: Sequence[Answer]) -> list[str]:
     """Return what holds for every row, and where the rows' other generation of macOS disagrees."""
     first = answers[0]
+    place = first.question.place
     lines = [
         f"total = weights + KV cache + recurrent state + {first.question.settings.work_name}; headroom = GPU limit"
-        f" ({first.question.limit.basis.value}) - reserve of {gib(first.reserve_bytes)} GiB - total."
+        f" ({place.limit.basis.value}) - reserve of {gib(place.reserve_bytes)} GiB - total."
     ]
     shared = [note for note in first.notes if all(note in answer.notes for answer in answers)]
     lines += [f"Note: {note}." for note in shared]

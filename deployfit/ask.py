@@ -1,0 +1,147 @@
+"""What people type, made into questions: models, quants, runtimes' settings and Macs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from deployfit import catalog
+from deployfit.errors import InputError, quoted, unknown
+from deployfit.hardware import Mac, Place, default_limit, find_mac, parse_macos, raised_limit
+from deployfit.models import Model
+from deployfit.quants.find import FORMAT_OF, LLAMACPP, MLX_RUNTIME, Shelf, own_quants
+from deployfit.quants.weights import Quant
+from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettings
+from deployfit.runtimes.running import Settings
+from deployfit.units import parse_limit
+
+SHELF = Shelf(catalog.recipes, catalog.mlx_recipes, catalog.checkpoint_recipes, catalog.publishers)
+DEFAULT_CONTEXT = "32k"
+DEFAULT_MACOS = "26"
+
+# The options that say how a runtime is started, in the words of its own command line.
+SETTINGS: Mapping[str, Sequence[str]] = {
+    LLAMACPP: ("kv-type", "kv-type-k", "kv-type-v", "parallel", "ubatch"),
+    MLX_RUNTIME: ("kv-bits", "prefill-step-size"),
+}
+
+
+def whole_number(what: str, text: str) -> int:
+    """Return a whole number that was typed.
+
+    >>> whole_number("ubatch", "512")
+    512
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise InputError(f"{what}: expected a whole number such as 1 or 512, got {quoted(text)}")
+    return int(text)
+
+
+def all_models(catalog_file: str | None = None, wanted: str = "") -> Mapping[str, Model]:
+    """Return the catalogue, with the user's own models if there are any."""
+    return catalog.models() | ({} if catalog_file is None else catalog.load_models(catalog_file, wanted))
+
+
+def find_model(name: str, catalog_file: str | None = None) -> Model:
+    """Return the model of that name, whatever its case.
+
+    >>> find_model("qwen3.5-27b").total_params
+    27781427952
+    """
+    if not name.strip() or not name.isprintable():
+        raise unknown("model", name, catalog.models())
+    known = all_models(catalog_file, name)
+    folded = {each.casefold(): model for each, model in known.items()}
+    found = known.get(name) or folded.get(name.strip().casefold())
+    if found is None:
+        raise unknown("model", name, known)
+    return found
+
+
+def find_publisher(name: str | None) -> str | None:
+    """Return the publisher of that name, whatever its case; None for none."""
+    if name is None:
+        return None
+    known = catalog.publishers()
+    for each in known:
+        if each.casefold() == name.strip().casefold():
+            return each
+    raise unknown("publisher", name, known)
+
+
+def find_place(mac: str | None, macos: str | None, wired_limit: str | None) -> Place:
+    """Return the Mac that is meant, with its GPU limit; without a name it is this machine.
+
+    >>> find_place("32", None, None).limit.limit_bytes
+    26800603136
+    """
+    raised = parse_limit(wired_limit) if wired_limit is not None else 0
+    if mac is not None:
+        found: Mac = find_mac(mac, catalog.macs())
+        version = parse_macos(DEFAULT_MACOS if macos is None else macos)
+    else:
+        from deployfit.this_mac import this_mac
+
+        here = this_mac()
+        found, version = here.mac, _macos_of_this_mac(here.macos) if macos is None else parse_macos(macos)
+        raised = raised if wired_limit is not None else here.wired_limit_bytes
+    if wired_limit is not None or raised > 0:
+        return Place(found, version, raised_limit(found, raised), raised=True)
+    return Place(found, version, default_limit(found, version, catalog.gpu_limits()))
+
+
+def _macos_of_this_mac(text: str) -> int:
+    try:
+        return parse_macos(text)
+    except InputError as error:
+        raise InputError(
+            f"{error}; this Mac says {quoted(text)}: say which rule to use with --macos {DEFAULT_MACOS}"
+        ) from None
+
+
+def check_settings(typed: Mapping[str, str], runtimes: Sequence[str]) -> None:
+    """Raise InputError for a setting of a runtime that nothing asked for runs on."""
+    for runtime, options in SETTINGS.items():
+        given = [option for option in options if option in typed]
+        if given and runtime not in runtimes:
+            raise InputError(f"--{given[0]} is an option of {runtime}, and nothing asked for runs on it; leave it out")
+
+
+def settings_of(runtime: str, context_tokens: int, typed: Mapping[str, str]) -> Settings:
+    """Return how a runtime is started, by the options that were typed.
+
+    >>> settings_of("llama.cpp", 32768, {"kv-type": "q8_0"}).words
+    'context 32,768 tokens, KV q8_0/q8_0, micro-batch 512'
+    """
+    if runtime == LLAMACPP:
+        both = _kv_type(typed.get("kv-type", "f16"))
+        return LlamaCppSettings(
+            context_tokens=context_tokens,
+            kv_type_k=_kv_type(typed.get("kv-type-k", both)),
+            kv_type_v=_kv_type(typed.get("kv-type-v", both)),
+            parallel=whole_number("parallel", typed.get("parallel", "1")),
+            ubatch=whole_number("ubatch", typed.get("ubatch", str(DEFAULT_UBATCH))),
+        )
+    from deployfit.runtimes.mlx import DEFAULT_PREFILL_STEP, UNQUANTIZED_BITS, MlxSettings
+
+    return MlxSettings(
+        context_tokens=context_tokens,
+        kv_bits=whole_number("kv-bits", typed.get("kv-bits", str(UNQUANTIZED_BITS))),
+        prefill_step_size=whole_number("prefill-step-size", typed.get("prefill-step-size", str(DEFAULT_PREFILL_STEP))),
+    )
+
+
+def _kv_type(text: str) -> str:
+    name = text.strip().lower()
+    if name not in KV_TYPES:
+        raise unknown("KV type", text, KV_TYPES)
+    return name
+
+
+def menu_of(chosen: Sequence[Quant], runtime: str) -> Sequence[Quant]:
+    """Return what may be advised instead of the chosen: its publisher's other files, or the tools' own recipes."""
+    publishers = {quant.name.partition(":")[0] for quant in chosen if ":" in quant.name}
+    if len(publishers) == 1 and all(":" in quant.name for quant in chosen):
+        known = catalog.publishers()
+        name = publishers.pop()
+        return known[name].quants() if name in known else []  # a file of the Hub has no menu
+    return own_quants(SHELF, FORMAT_OF[runtime])
