@@ -14,7 +14,7 @@ from typing import NamedTuple
 from deployfit.architectures.qwen35 import Qwen35
 from deployfit.errors import InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
-from deployfit.runtimes.llamacpp_allocator import Program, compiled
+from deployfit.runtimes.llamacpp_allocator import Curve, compiled
 from deployfit.runtimes.llamacpp_graph import F16_BYTES, F32_BYTES, Batch, build_graph, host_bytes
 from deployfit.runtimes.running import NO_COLUMNS, Memory
 from deployfit.units import MIB, ceil_to
@@ -213,9 +213,9 @@ def compute_buffers(config: Qwen35, settings: LlamaCppSettings) -> ComputeBuffer
     can need a little less memory.
     """
     batch, cells = _batch(settings), settings.sequence_tokens
-    device = _program(config, batch, _replayed_layers(config)).peak_bytes(cells)
+    device = _curve(config, batch, _replayed_layers(config)).peak_bytes(cells)
     if device > _fragmented_bytes(config, batch, cells):  # a rare hole that grows with every layer
-        device = _program(config, batch, config.num_hidden_layers).peak_bytes(cells)
+        device = _curve(config, batch, config.num_hidden_layers).peak_bytes(cells)
     return ComputeBuffers(
         device_bytes=device,
         device_upper_bytes=max(
@@ -225,9 +225,9 @@ def compute_buffers(config: Qwen35, settings: LlamaCppSettings) -> ComputeBuffer
     )
 
 
-@lru_cache(maxsize=16)
-def _program(config: Qwen35, batch: Batch, layers: int) -> Program:
-    return compiled(build_graph(config, batch, layers).nodes)
+@lru_cache(maxsize=32)
+def _curve(config: Qwen35, batch: Batch, layers: int) -> Curve:
+    return Curve(compiled(build_graph(config, batch, layers).nodes))
 
 
 def _batch(settings: LlamaCppSettings) -> Batch:

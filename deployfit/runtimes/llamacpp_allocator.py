@@ -3,11 +3,16 @@
 Each result takes the tightest free block, or the end of the arena; some operations overwrite an operand
 that nobody else reads; a result is freed when its last reader has run. The highest address is the size of
 the compute buffer, holes included. Source: ggml-alloc of ggml 0.25.3 (2026-10-01).
+
+Some results grow with the context, by so many bytes per cell. A replay is right for every number of cells for which
+its comparisons come out the same; over that range the highest address is a straight line. So a few replays, most of
+them only of the last steps, give the whole curve, exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -15,57 +20,24 @@ from deployfit.runtimes.llamacpp_graph import ALIGNMENT, NO_SLOT, Tensor
 from deployfit.units import ceil_to
 
 OPEN_END = 1 << 62
+MOST_CELLS = 1 << 40
 IN_PLACE_OPS = frozenset({"ADD", "MUL", "DIV", "SCALE", "UNARY", "ROPE", "RMS_NORM", "CLAMP", "SOFT_MAX"})
 
+# Sizes and addresses are lines, bytes and bytes per cell, written as one whole number: bytes + CELL * bytes per cell.
+# Lines are added and subtracted as such numbers are; those below FLAT do not depend on the cells.
+CELL_BITS = 64
+CELL = 1 << CELL_BITS
+FLAT = CELL // 2
 
-class Arena:
-    """Free blocks in the order of the engine's list, one of them open-ended.
 
-    Blocks of zero bytes are kept, as the engine keeps them: they change which block fits best.
+def line_of(number: int) -> tuple[int, int]:
+    """Return the bytes and the bytes per cell of a line.
+
+    >>> line_of(3 * CELL - 32)
+    (-32, 3)
     """
-
-    def __init__(self) -> None:
-        self.peak = 0
-        self._starts = [0]
-        self._ends = [OPEN_END]
-
-    def take(self, size: int) -> int:
-        """Return the address of a block: the tightest but the last (the later of equals), else the last."""
-        starts, ends = self._starts, self._ends
-        best, best_size = len(starts) - 1, OPEN_END
-        for index in range(best):
-            available = ends[index] - starts[index]
-            if size <= available <= best_size:
-                best, best_size = index, available
-        start = starts[best]
-        starts[best] = end = start + size
-        if end == ends[best]:
-            del starts[best], ends[best]
-        self.peak = max(self.peak, end)
-        return start
-
-    def give(self, start: int, size: int) -> None:
-        """Return memory: join the first block it touches, and that block with its neighbour."""
-        starts, ends = self._starts, self._ends
-        end = start + size
-        for index, block_start in enumerate(starts):
-            if ends[index] == start:
-                ends[index] = end
-                if index + 1 < len(starts) and starts[index + 1] == end:
-                    ends[index] = ends[index + 1]
-                    del starts[index + 1], ends[index + 1]
-                return
-            if block_start == end:
-                starts[index] = start
-                if index and ends[index - 1] == start:
-                    ends[index - 1] = ends[index]
-                    del starts[index], ends[index]
-                return
-        index = 0
-        while index < len(starts) and starts[index] < start:
-            index += 1
-        starts.insert(index, start)
-        ends.insert(index, end)
+    per_cell = (number + FLAT) >> CELL_BITS
+    return number - (per_cell << CELL_BITS), per_cell
 
 
 class Action(Enum):
@@ -79,24 +51,158 @@ class Action(Enum):
 class Program(NamedTuple):
     """The steps of a graph's allocation; which there are does not depend on the length of the context.
 
-    A step is (action, slot, aligned bytes, bytes per cell of the context, slot that is taken over).
+    A step is (action, slot, aligned size, slot that is taken over).
     """
 
-    steps: tuple[tuple[Action, int, int, int, int], ...]
+    steps: tuple[tuple[Action, int, int, int], ...]
 
-    def peak_bytes(self, sequence_context: int) -> int:
+
+class Piece(NamedTuple):
+    """The highest address for a range of cells: a straight line."""
+
+    first_cells: int
+    last_cells: int
+    fixed_bytes: int
+    bytes_per_cell: int
+
+    def peak_bytes(self, cells: int) -> int:
+        """Return the highest address for a number of cells within the range."""
+        return self.fixed_bytes + self.bytes_per_cell * cells
+
+
+class Arena(NamedTuple):
+    """What a replay had done before a step, for a range of cells: the free blocks, and by slot the places in use.
+
+    The blocks are in the order of the engine's list, one of them open-ended. Blocks of zero bytes are kept, as the
+    engine keeps them: they change which block fits best.
+    """
+
+    first_cells: int
+    last_cells: int
+    step: int
+    peak: int
+    starts: Sequence[int]
+    ends: Sequence[int]
+    places: Mapping[int, int]
+
+
+class Curve:
+    """The highest address as a function of the cells of one sequence's context, replayed where it is asked for."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._ranges: list[Piece | Arena] = [Arena(1, MOST_CELLS, 0, 0, [0], [OPEN_END], {})]
+
+    def piece(self, cells: int) -> Piece:
+        """Return the piece that holds for a number of cells."""
+        index = bisect_right(self._ranges, cells, key=lambda each: each.first_cells) - 1
+        found = self._ranges[index]
+        if isinstance(found, Piece):
+            return found
+        replay = _Replay(found, cells)
+        piece = replay.run(self._program)
+        parts: list[Piece | Arena] = [piece, *replay.others]
+        self._ranges[index : index + 1] = sorted(parts, key=lambda each: each.first_cells)
+        return piece
+
+    def peak_bytes(self, cells: int) -> int:
         """Return the highest address that is handed out."""
-        arena = Arena()
-        offsets: list[int] = []
-        for action, slot, fixed, per_cell, old in self.steps:
-            size = fixed + per_cell * sequence_context
+        return self.piece(cells).peak_bytes(cells)
+
+
+class _Replay:
+    """A replay for one number of cells that narrows down for which others it holds, and keeps the arenas of the rest.
+
+    Every comparison of a step comes before its first change, so that an arena that is kept is that of before the step.
+    """
+
+    def __init__(self, arena: Arena, cells: int) -> None:
+        self.others: list[Arena] = []
+        self._cells = cells
+        self._first, self._last = arena.first_cells, arena.last_cells
+        self._step, self._peak = arena.step, arena.peak
+        self._starts, self._ends, self._places = list(arena.starts), list(arena.ends), dict(arena.places)
+
+    def run(self, program: Program) -> Piece:
+        """Replay the remaining steps."""
+        places = self._places
+        for step in range(self._step, len(program.steps)):
+            self._step = step
+            action, slot, size, old = program.steps[step]
             if action is Action.TAKE:
-                offsets.append(arena.take(size))
+                places[slot] = self._take(size)
             elif action is Action.GIVE:
-                arena.give(offsets[slot], size)
+                self._give(places[slot], size)
+                del places[slot]
             else:
-                offsets.append(offsets[old])
-        return arena.peak
+                places[slot] = places.pop(old)
+        return Piece(self._first, self._last, *line_of(self._peak))
+
+    def _not_negative(self, line: int) -> bool:
+        """Return whether a line is not negative at these cells; narrow the range to those where that is so too."""
+        if -FLAT < line < FLAT or abs(line) % CELL < FLAT:
+            return line >= 0  # no slope, or one of the same sign as the bytes: so for every number of cells
+        fixed, per_cell = line_of(line)
+        value = fixed + per_cell * self._cells
+        room, slope = (value, per_cell) if value >= 0 else (-value - 1, -per_cell)
+        if slope < 0:
+            self._narrow(self._first, self._cells + room // -slope)
+        else:
+            self._narrow(self._cells - room // slope, self._last)
+        return value >= 0
+
+    def _is_zero(self, line: int) -> bool:
+        """Return the same for whether a line is zero."""
+        if -FLAT < line < FLAT or abs(line) % CELL < FLAT:
+            return line == 0
+        return self._not_negative(line) and self._not_negative(-line)
+
+    def _narrow(self, first: int, last: int) -> None:
+        for low, high in ((self._first, first - 1), (last + 1, self._last)):
+            if low <= high:
+                arena = (self._step, self._peak, self._starts.copy(), self._ends.copy(), self._places.copy())
+                self.others.append(Arena(low, high, *arena))
+        self._first, self._last = max(first, self._first), min(last, self._last)
+
+    def _take(self, size: int) -> int:
+        """Return the address of a block: the tightest but the last (the later of equals), else the last."""
+        starts, ends = self._starts, self._ends
+        best = last = len(starts) - 1
+        best_size = OPEN_END
+        for index in range(last):
+            available = ends[index] - starts[index]
+            if self._not_negative(available - size) and (best == last or self._not_negative(best_size - available)):
+                best, best_size = index, available
+        start = starts[best]
+        end = start + size
+        is_whole = ends[best] != OPEN_END and self._is_zero(ends[best] - end)
+        if self._not_negative(end - self._peak):
+            self._peak = end
+        if is_whole:
+            del starts[best], ends[best]
+        else:
+            starts[best] = end
+        return start
+
+    def _give(self, start: int, size: int) -> None:
+        """Return memory: join the first block it touches, and that block with its neighbour."""
+        starts, ends = self._starts, self._ends
+        end = start + size
+        for index, block_start in enumerate(starts):
+            if self._is_zero(ends[index] - start):
+                if index + 1 < len(starts) and self._is_zero(starts[index + 1] - end):
+                    end = ends[index + 1]
+                    del starts[index + 1], ends[index + 1]
+                ends[index] = end
+                return
+            if self._is_zero(block_start - end):
+                starts[index] = start  # the neighbour before it does not touch: it was asked first
+                return
+        index = 0
+        while index < len(starts) and not self._not_negative(starts[index] - start):
+            index += 1
+        starts.insert(index, start)
+        ends.insert(index, end)
 
 
 def compiled(nodes: Sequence[Tensor]) -> Program:
@@ -109,7 +215,7 @@ def compiled(nodes: Sequence[Tensor]) -> Program:
 
 class _Recorder:
     def __init__(self) -> None:
-        self.steps: list[tuple[Action, int, int, int, int]] = []
+        self.steps: list[tuple[Action, int, int, int]] = []
         self._slots = 0
 
     def place(self, node: Tensor) -> None:
@@ -126,7 +232,8 @@ class _Recorder:
             self._drop_reader(source)
 
     def _note(self, action: Action, tensor: Tensor, old: int = NO_SLOT) -> None:
-        self.steps.append((action, tensor.slot, ceil_to(tensor.size, ALIGNMENT), tensor.per_cell, old))
+        size = ceil_to(tensor.size, ALIGNMENT) + CELL * tensor.per_cell
+        self.steps.append((action, tensor.slot, size, old))
 
     def _spent_operand(self, node: Tensor) -> Tensor | None:
         """Return an operand of the same shape that nothing else uses: its place can be overwritten."""

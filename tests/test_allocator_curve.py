@@ -1,0 +1,131 @@
+"""The curve of llama.cpp's compute buffers against a plain replay for one number of cells at a time.
+
+The plain replay shares the list of steps with deployfit, and nothing else: it knows numbers, no lines and no ranges.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployfit.catalog import models
+from deployfit.formats.ggml import TENSOR_TYPES
+from deployfit.runtimes.llamacpp_allocator import CELL, Action, Curve, Program, compiled
+from deployfit.runtimes.llamacpp_graph import Batch, build_graph
+
+OPEN_END = 1 << 62
+
+
+def plain_peak(program: Program, cells: int) -> int:
+    """Return the highest address, by ggml's allocator in plain numbers."""
+    free = [[0, OPEN_END]]
+    places: dict[int, int] = {}
+    peak = 0
+    for action, slot, line, old in program.steps:
+        per_cell, fixed = divmod(line, CELL)
+        size = fixed + per_cell * cells
+        if action is Action.TAKE_OVER:
+            places[slot] = places[old]
+        elif action is Action.TAKE:
+            fitting = [(end - start, -index) for index, (start, end) in enumerate(free[:-1]) if end - start >= size]
+            block = free[-min(fitting)[1]] if fitting else free[-1]
+            places[slot] = block[0]
+            block[0] += size
+            peak = max(peak, block[0])
+            if block[0] == block[1]:
+                del free[next(index for index, each in enumerate(free) if each is block)]
+        else:
+            give(free, places[slot], places[slot] + size)
+    return peak
+
+
+def give(free: list[list[int]], start: int, end: int) -> None:
+    for index, block in enumerate(free):
+        if block[1] == start:
+            block[1] = end
+            if index + 1 < len(free) and free[index + 1][0] == end:
+                block[1] = free.pop(index + 1)[1]
+            return
+        if block[0] == end:
+            block[0] = start
+            if index and free[index - 1][1] == start:
+                free[index - 1][1] = free.pop(index)[1]
+            return
+    later = [index for index, block in enumerate(free) if block[0] >= start]
+    free.insert(min(later, default=len(free)), [start, end])
+
+
+@lru_cache
+def program_of(name: str, kv_type_k: str, kv_type_v: str, ubatch: int, parallel: int) -> Program:
+    types = (TENSOR_TYPES[kv_type_k], TENSOR_TYPES[kv_type_v])
+    config = models()[name].config
+    layers = 7 * config.full_attention_interval
+    return compiled(build_graph(config, Batch(ubatch, ubatch, parallel, types), layers).nodes)
+
+
+def wrong_cells(program: Program, cells: range | list[int]) -> list[int]:
+    curve = Curve(program)
+    return [each for each in cells if curve.peak_bytes(each) != plain_peak(program, each)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kv_type", "ubatch"),
+    [("Qwen3.5-0.8B", "F16", 512), ("Qwen3.5-35B-A3B", "Q8_0", 512), ("Qwen3.5-4B", "F32", 2048)],
+)
+def test_the_curve_is_the_plain_replay_at_every_step_of_the_context(name: str, kv_type: str, ubatch: int) -> None:
+    program = program_of(name, kv_type, kv_type, ubatch, 1)
+    assert wrong_cells(program, range(256, 262_144 + 1, 256)) == []
+
+
+@pytest.mark.parametrize("name", models())
+def test_the_curve_is_the_plain_replay_on_both_sides_of_every_bend(name: str) -> None:
+    for kv_types in (("F16", "F16"), ("Q4_0", "F16")):
+        program = program_of(name, *kv_types, 512, 1)
+        curve, ends, cells = Curve(program), [], 1
+        while cells <= 262_144:
+            piece = curve.piece(cells)
+            assert piece.first_cells == cells
+            ends += [piece.first_cells, min(piece.last_cells, 300_000)]
+            cells = piece.last_cells + 1
+        assert len(ends) < 2 * 200
+        assert wrong_cells(program, ends) == []
+        assert wrong_cells(program, ends[::-1]) == []
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(sorted(models())),
+    st.sampled_from(["F16", "F32", "Q8_0"]),
+    st.sampled_from(["F16", "F32", "Q8_0"]),
+    st.sampled_from([1, 32, 128, 512, 2048]),
+    st.sampled_from([1, 2, 4]),
+    st.integers(0, 2**32),
+)
+def test_the_curve_is_the_plain_replay_wherever_it_is_asked_for(
+    name: str, kv_type_k: str, kv_type_v: str, ubatch: int, parallel: int, seed: int
+) -> None:
+    """In any order: what was asked before must not matter."""
+    program = program_of(name, kv_type_k, kv_type_v, max(ubatch, parallel), parallel)
+    chance = random.Random(seed)
+    cells = [chance.choice([chance.randint(1, 3000), chance.randint(1, 300_000)]) for _ in range(8)]
+    assert wrong_cells(program, cells) == []
+
+
+def test_blocks_of_equal_size_and_of_none() -> None:
+    """Ties and coincidences: sizes from few values, so that lines cross at whole numbers of cells."""
+    for seed in range(200):
+        chance = random.Random(seed)
+        steps: list[tuple[Action, int, int, int]] = []
+        sizes: dict[int, int] = {}
+        for slot in range(40):
+            sizes[slot] = chance.choice([0, 0, 32, 64, 96, 128]) + CELL * chance.choice([0, 0, 8, 16])
+            steps.append((Action.TAKE, slot, sizes[slot], -1))
+            while sizes and chance.random() < 0.45:
+                gone = chance.choice(sorted(sizes))
+                steps.append((Action.GIVE, gone, sizes.pop(gone), -1))
+        assert wrong_cells(Program(tuple(steps)), range(1, 40)) == [], seed
+        assert wrong_cells(Program(tuple(steps)), range(39, 0, -1)) == [], seed
