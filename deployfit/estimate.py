@@ -72,7 +72,7 @@ def estimate(model: Model, weights: Weights, settings: Settings, options: Option
         recurrent_state_bytes=memory.recurrent_state_bytes,
         compute_buffer_bytes=memory.work_bytes,
         compute_buffer_upper_bytes=memory.work_upper_bytes,
-        vision_bytes=_vision_bytes(model, weights) if options.vision else 0,
+        vision_bytes=vision_bytes(model, weights) if options.vision else 0,
         mtp_bytes=weights.mtp_bytes + settings.mtp_bytes(model.config) if options.mtp else 0,
     )
 
@@ -81,13 +81,13 @@ def least_bytes(model: Model, weights: Weights, settings: Settings, options: Opt
     """Return a lower bound of the estimate's total that never falls as the context grows."""
     total = weights.text_bytes + settings.least_bytes(model.config)
     if options.vision:
-        total += _vision_bytes(model, weights)
+        total += vision_bytes(model, weights)
     if options.mtp:
         total += weights.mtp_bytes + settings.mtp_bytes(model.config)
     return total
 
 
-def _vision_bytes(model: Model, weights: Weights) -> int:
+def vision_bytes(model: Model, weights: Weights) -> int:
     """Return the vision tower's bytes: as in the files, or llama.cpp's mmproj beside them."""
     if weights.format == GGUF and not weights.vision_bytes:
         return mmproj_tensor_bytes(model.config.vision)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from deployfit.architectures.qwen35 import Qwen35
 from deployfit.errors import InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
-from deployfit.runtimes.llamacpp_allocator import Curve, compiled
-from deployfit.runtimes.llamacpp_graph import F16_BYTES, F32_BYTES, Batch, build_graph, host_bytes
+from deployfit.runtimes.llamacpp_allocator import Curve, Piece, compiled
+from deployfit.runtimes.llamacpp_graph import F16_BYTES, F32_BYTES, Batch, build_graph, host_bytes, is_quantized
 from deployfit.runtimes.running import NO_COLUMNS, Memory
 from deployfit.units import MIB, ceil_to
 
@@ -57,6 +57,11 @@ class LlamaCppSettings(NamedTuple):
     def runtime(self) -> str:
         """The runtime's name."""
         return NAME
+
+    @property
+    def sequences(self) -> int:
+        """How many sequences share the caches."""
+        return self.parallel
 
     @property
     def context_step(self) -> int:
@@ -133,6 +138,14 @@ class LlamaCppSettings(NamedTuple):
         """Return a lower bound of all of `memory` that never falls as the context grows."""
         caches = kv_cache_bytes(config, self) + recurrent_state_bytes(config, self)
         return caches + least_compute_bytes(config, self)
+
+    def straight_until(self, config: Qwen35) -> int:
+        """Return the context up to which the memory grows in a straight line, in whole steps from this one."""
+        if self.context_tokens < self.ubatch or self.context_tokens % self.context_step:
+            return self.context_tokens
+        cells = device_part(config, _batch(self), self.sequence_tokens).last_cells
+        steps = min(cells // CONTEXT_STEP, config.max_position_embeddings // self.context_step)
+        return steps * self.context_step
 
     def mtp_bytes(self, config: Qwen35) -> int:
         """Return what drafting with the MTP layer allocates beside its weights."""
@@ -213,9 +226,7 @@ def compute_buffers(config: Qwen35, settings: LlamaCppSettings) -> ComputeBuffer
     can need a little less memory.
     """
     batch, cells = _batch(settings), settings.sequence_tokens
-    device = _curve(config, batch, _replayed_layers(config)).peak_bytes(cells)
-    if device > _fragmented_bytes(config, batch, cells):  # a rare hole that grows with every layer
-        device = _curve(config, batch, config.num_hidden_layers).peak_bytes(cells)
+    device = device_part(config, batch, cells).peak_bytes(cells)
     return ComputeBuffers(
         device_bytes=device,
         device_upper_bytes=max(
@@ -223,6 +234,20 @@ def compute_buffers(config: Qwen35, settings: LlamaCppSettings) -> ComputeBuffer
         ),
         host_bytes=host_bytes(config, batch, cells),
     )
+
+
+def device_part(config: Qwen35, batch: Batch, cells: int) -> Piece:
+    """Return the device part of the compute buffers from so many cells of a sequence on: a straight line."""
+    piece = _curve(config, batch, _replayed_layers(config)).piece(cells)
+    room = _fragmented_bytes(config, batch, cells) - piece.peak_bytes(cells)
+    growth = batch.mask_bytes_per_cell - piece.bytes_per_cell
+    last = piece.last_cells
+    if room < 0:  # a rare hole that grows with every layer
+        room, growth = -room - 1, -growth
+        piece = _curve(config, batch, config.num_hidden_layers).piece(cells)
+    if growth < 0:
+        last = min(last, cells + room // -growth)
+    return piece._replace(first_cells=cells, last_cells=min(last, piece.last_cells))
 
 
 @lru_cache(maxsize=32)
@@ -235,8 +260,14 @@ def _batch(settings: LlamaCppSettings) -> Batch:
         tokens=ceil_to(settings.micro_batch, settings.parallel),
         outputs=settings.micro_batch,
         sequences=settings.parallel,
-        kv_types=(kv_tensor_type(settings.kv_type_k), kv_tensor_type(settings.kv_type_v)),
+        kv_types=(_kind_in_graph(settings.kv_type_k), _kind_in_graph(settings.kv_type_v)),
     )
+
+
+def _kind_in_graph(kv_type: str) -> TensorType:
+    """Return a KV type that makes the same graph: all that count in blocks make one, and all of 16 bits."""
+    tensor_type = kv_tensor_type(kv_type)
+    return TENSOR_TYPES["F32" if kv_type == "f32" else "Q8_0" if is_quantized(tensor_type) else "F16"]
 
 
 REPLAYED_PERIODS = 6  # layers repeat: more periods reach no higher address (tested on all models)

@@ -42,6 +42,11 @@ class MlxSettings(NamedTuple):
         return NAME
 
     @property
+    def sequences(self) -> int:
+        """One: the caches are those of one sequence."""
+        return 1
+
+    @property
     def context_step(self) -> int:
         """In which steps the caches grow."""
         return CACHE_STEP
@@ -103,6 +108,12 @@ class MlxSettings(NamedTuple):
     def least_bytes(self, config: Qwen35) -> int:
         """Return a lower bound of all of `memory` that never falls as the context grows: here it is exact."""
         return kv_cache_bytes(config, self) + state_bytes(config) + prefill_bytes(config, self)
+
+    def straight_until(self, config: Qwen35) -> int:
+        """Return the context up to which the memory grows in a straight line: all of it, once a chunk is full."""
+        if self.context_tokens < self.prefill_step_size or self.context_tokens % CACHE_STEP:
+            return self.context_tokens
+        return config.max_position_embeddings // CACHE_STEP * CACHE_STEP
 
     def mtp_bytes(self, config: Qwen35) -> int:
         """Raise InputError: mlx-lm does not draft with the MTP layer."""

@@ -29,6 +29,10 @@ class Settings(Protocol):
         """The runtime's name."""
 
     @property
+    def sequences(self) -> int:
+        """How many sequences share the caches."""
+
+    @property
     def context_step(self) -> int:
         """In which steps the runtime makes its caches grow."""
 
@@ -61,6 +65,12 @@ class Settings(Protocol):
 
     def least_bytes(self, config: Qwen35) -> int:
         """Return a lower bound of all of `memory` that never falls as the context grows."""
+
+    def straight_until(self, config: Qwen35) -> int:
+        """Return the context up to which `memory` (but for its upper bound) and `mtp_bytes` grow by equal steps.
+
+        The steps are those of `context_step`, counted from this context, which is the answer if nothing is known.
+        """
 
     def mtp_bytes(self, config: Qwen35) -> int:
         """Return what drafting with the MTP layer allocates beside its weights; raise InputError if it cannot."""

@@ -1,0 +1,331 @@
+"""Many answers at once: models x quants x settings x contexts x Macs, in arrays, equal to `fit` at every point.
+
+What does not depend on the Mac is counted once, what does not depend on the quant once for all quants; the largest
+contexts come from one curve per model and settings. The arrays have the axes model, quant, settings, context, place,
+in this order, and leave out those that they do not depend on. What cannot be made or run is MISSING in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployfit.errors import InputError
+from deployfit.estimate import vision_bytes
+from deployfit.fit import Verdict
+from deployfit.hardware import Place
+from deployfit.models import Model
+from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.runtimes.running import Settings
+
+MISSING = -1
+VERDICTS = tuple(Verdict)  # a code in the arrays is a position here
+
+Bytes = NDArray[np.int64]
+Codes = NDArray[np.int8]
+Column = NDArray[Any] | int | str | bool | None
+
+
+class Grid(NamedTuple):
+    """What is asked: every combination. All quants are of one format, all settings of the runtime that loads it.
+
+    The context of the settings does not matter: each of `contexts` takes its place.
+    """
+
+    models: Sequence[Model]
+    quants: Sequence[Quant]
+    settings: Sequence[Settings]
+    contexts: Sequence[int]
+    places: Sequence[Place]
+    options: Options = Options()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """How many there are along each axis."""
+        return len(self.models), len(self.quants), len(self.settings), len(self.contexts), len(self.places)
+
+
+class Swept(NamedTuple):
+    """The answers. `refusals` says of what is MISSING why, each reason once.
+
+    `loaded_bytes` are text, vision tower and MTP layer, `running_bytes` KV cache, recurrent state, working memory and
+    what drafting allocates, on an axis of their own.
+    """
+
+    grid: Grid
+    weights: Sequence[Sequence[Weights | None]]
+    loaded_bytes: Bytes  # model, quant, part
+    running_bytes: Bytes  # model, settings, context, part
+    total_bytes: Bytes  # model, quant, settings, context
+    verdicts: Codes  # model, quant, settings, context, place
+    max_context_tokens: Bytes  # model, quant, settings, place
+    refusals: Sequence[str]
+
+    @property
+    def answered(self) -> int:
+        """How many points are not missing."""
+        return int((self.total_bytes != MISSING).sum()) * len(self.grid.places)
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many points have a verdict."""
+        return int((self.verdicts == VERDICTS.index(verdict)).sum())
+
+    def blocks(self) -> Iterator[Mapping[str, Column]]:
+        """Yield the points of a model and a quant at a time, as columns: an array of them, or what all have in common.
+
+        The names are those of `deployfit fit --format json`. Rows run over settings, contexts, places, the last
+        fastest; what is missing is left out. Columns of speed belong here, too.
+        """
+        grid = self.grid
+        shape = grid.shape[2:]
+        shared = {name: _along(values, axis, 3) for name, axis, values in _axis_columns(grid)}
+        budgets = np.array([place.budget_bytes for place in grid.places], np.int64)
+        for m, q in np.ndindex(grid.shape[:2]):
+            weights, total = self.weights[m][q], self.total_bytes[m, q, :, :, None]
+            there = np.broadcast_to(total != MISSING, shape)
+            if weights is None or not there.any():
+                continue
+            text, vision, mtp = self.loaded_bytes[m, q].tolist()
+            cache, state, work, drafting = np.moveaxis(self.running_bytes[m, :, :, :, None], 2, 0)
+            points = {
+                **shared,
+                "kv_cache_bytes": cache,
+                "recurrent_state_bytes": state,
+                "compute_buffer_bytes": work,
+                "mtp_bytes": mtp + drafting,
+                "total_bytes": total,
+                "headroom_bytes": budgets - total,
+                "verdict": VERDICT_NAMES[self.verdicts[m, q]],
+                "max_context_tokens": self.max_context_tokens[m, q][:, None, :],
+            }
+            columns: dict[str, Column] = {
+                "model": grid.models[m].name,
+                "recipe": weights.recipe,
+                "format": weights.format,
+                "imatrix": grid.options.imatrix,
+                "weights_basis": weights.basis.value,
+                "tensor_bytes": weights.tensor_bytes,
+                "file_bytes": weights.file_bytes,
+                "weights_bytes": text,
+                "vision_bytes": vision,
+                **{name: np.broadcast_to(array, shape)[there] for name, array in points.items()},
+            }
+            yield {name: columns[name] for name in COLUMNS}
+
+    def rows(self) -> Iterator[tuple[int | str | bool | None, ...]]:
+        """Yield the points as rows of Python's own numbers and words, in the order of COLUMNS."""
+        for block in self.blocks():
+            yield from rows_of(block)
+
+
+VERDICT_NAMES = np.array([verdict.value for verdict in VERDICTS], object)
+
+COLUMNS = (
+    "model",
+    "recipe",
+    "runtime",
+    "format",
+    "mac",
+    "macos",
+    "memory_bytes",
+    "context_tokens",
+    "kv_type_k",
+    "kv_type_v",
+    "parallel",
+    "ubatch",
+    "kv_bits",
+    "prefill_step_size",
+    "imatrix",
+    "weights_basis",
+    "tensor_bytes",
+    "file_bytes",
+    "weights_bytes",
+    "kv_cache_bytes",
+    "recurrent_state_bytes",
+    "compute_buffer_bytes",
+    "vision_bytes",
+    "mtp_bytes",
+    "total_bytes",
+    "gpu_limit_bytes",
+    "reserve_bytes",
+    "headroom_bytes",
+    "verdict",
+    "max_context_tokens",
+)
+TEXT_COLUMNS = ("model", "recipe", "runtime", "format", "mac", "kv_type_k", "kv_type_v", "weights_basis", "verdict")
+
+
+def rows_of(block: Mapping[str, Column]) -> Iterator[tuple[int | str | bool | None, ...]]:
+    """Yield the rows of a block; numpy ends here."""
+    (length,) = {len(column) for column in block.values() if isinstance(column, np.ndarray)}
+    lists = [column.tolist() if isinstance(column, np.ndarray) else [column] * length for column in block.values()]
+    return zip(*lists, strict=True)
+
+
+def _axis_columns(grid: Grid) -> Iterator[tuple[str, int, Sequence[object]]]:
+    """Yield what a row says of its settings, its context and its place: name, axis within a block, values."""
+    yield "runtime", 0, [each.runtime for each in grid.settings]
+    for name in grid.settings[0].columns if grid.settings else ():
+        yield name, 0, [each.columns[name] for each in grid.settings]
+    yield "context_tokens", 1, list(grid.contexts)
+    yield "mac", 2, [place.mac.name for place in grid.places]
+    yield "macos", 2, [place.macos for place in grid.places]
+    yield "memory_bytes", 2, [place.mac.memory_bytes for place in grid.places]
+    yield "gpu_limit_bytes", 2, [place.limit.limit_bytes for place in grid.places]
+    yield "reserve_bytes", 2, [place.reserve_bytes for place in grid.places]
+
+
+def _along(values: Sequence[object], axis: int, axes: int) -> NDArray[Any]:
+    """Return values as an array along one of several axes."""
+    return np.array(values, object).reshape([-1 if each == axis else 1 for each in range(axes)])
+
+
+def sweep(grid: Grid) -> Swept:
+    """Return the answer at every point of a grid.
+
+    >>> from deployfit.ask import SHELF, find_model, find_place, settings_of
+    >>> from deployfit.quants.find import find_quant
+    >>> places = [find_place(mac, None, None) for mac in ("16", "24", "32")]
+    >>> quants = [find_quant("Q4_K_M", SHELF)]
+    >>> grid = Grid([find_model("Qwen3.5-27B")], quants, [settings_of("llama.cpp", 1, {})], [32768], places)
+    >>> [VERDICTS[code].words for code in sweep(grid).verdicts.ravel()]
+    ['does not fit', 'needs raised limit', 'fits']
+    """
+    refusals: dict[str, None] = {}
+    weights = [[_weights(model, quant, grid.options, refusals) for quant in grid.quants] for model in grid.models]
+    models, quants, settings, contexts, places = grid.shape
+    loaded = np.full((models, quants, 3), MISSING, np.int64)
+    running = np.full((models, settings, contexts, 4), MISSING, np.int64)
+    largest = np.full((models, quants, settings, places), MISSING, np.int64)
+    budgets = np.array([place.budget_bytes for place in grid.places], np.int64)
+    for m, model in enumerate(grid.models):
+        for q, each in enumerate(weights[m]):
+            if each is not None:
+                loaded[m, q] = _loaded(model, each, grid.options)
+        made = loaded[m, :, 0] != MISSING
+        spare = budgets - loaded[m, made].sum(axis=1)[:, None]
+        for s, how in enumerate(grid.settings):
+            if not made.any() or not _runs(model, how.with_context(_trained(model)), grid.options, refusals):
+                continue
+            largest[m, made, s] = _Growth(model, how, grid.options).largest_context(spare)
+            for c, tokens in enumerate(grid.contexts):
+                at = how.with_context(tokens)
+                if _runs(model, at, grid.options, refusals):
+                    running[m, s, c] = _running(model, at, grid.options)
+    total = loaded.sum(axis=2)[:, :, None, None] + running.sum(axis=3)[:, None]
+    missing = (loaded[:, :, None, None, 0] == MISSING) | (running[:, None, :, :, 0] == MISSING)
+    total[missing] = MISSING
+    return Swept(
+        grid=grid,
+        weights=weights,
+        loaded_bytes=loaded,
+        running_bytes=running,
+        total_bytes=total,
+        verdicts=_verdicts(total, missing, grid.places),
+        max_context_tokens=largest,
+        refusals=tuple(refusals),
+    )
+
+
+def _weights(model: Model, quant: Quant, options: Options, refusals: dict[str, None]) -> Weights | None:
+    try:
+        if options.mtp and not model.config.mtp_num_hidden_layers:
+            raise InputError(f"{model.name} has no MTP layer; leave out --mtp")
+        return quant.weights(model, options)
+    except InputError as error:
+        refusals[str(error)] = None
+        return None
+
+
+def _runs(model: Model, settings: Settings, options: Options, refusals: dict[str, None]) -> bool:
+    """Return whether a model runs with these settings, which `fit` checks before it answers."""
+    try:
+        settings.check(model.config)
+        if options.mtp:
+            settings.mtp_bytes(model.config)
+    except InputError as error:
+        refusals[str(error)] = None
+        return False
+    return True
+
+
+def _loaded(model: Model, weights: Weights, options: Options) -> tuple[int, int, int]:
+    """Return what of the weights is loaded: text, vision tower, MTP layer."""
+    vision = vision_bytes(model, weights) if options.vision else 0
+    return weights.text_bytes, vision, weights.mtp_bytes if options.mtp else 0
+
+
+def _running(model: Model, settings: Settings, options: Options) -> tuple[int, int, int, int]:
+    """Return what runs beside it: KV cache, recurrent state, working memory, drafting."""
+    memory = settings.memory(model.config)
+    drafting = settings.mtp_bytes(model.config) if options.mtp else 0
+    return memory.kv_cache_bytes, memory.recurrent_state_bytes, memory.work_bytes, drafting
+
+
+def _trained(model: Model) -> int:
+    return model.config.max_position_embeddings
+
+
+def _verdicts(total: Bytes, missing: NDArray[np.bool_], places: Sequence[Place]) -> Codes:
+    """Return the codes of the verdicts; for each Mac three comparisons with everything else."""
+    codes = np.empty((len(places), *total.shape), np.int8)
+    for code, place in zip(codes, places, strict=True):
+        tight = max(place.budget_bytes, place.limit.limit_bytes)
+        raised = max(tight, place.highest_total_bytes)
+        code[...] = total > place.budget_bytes
+        code += total > tight
+        code += total > raised
+        code[missing] = MISSING
+    return np.moveaxis(codes, 0, -1)
+
+
+class _Growth:
+    """What running takes at every whole step of the context, for one model and settings.
+
+    It need not grow with every step, so that the largest context that fits is the last at which it, or anything
+    after it, is small enough.
+    """
+
+    def __init__(self, model: Model, settings: Settings, options: Options) -> None:
+        self._model, self._settings, self._options = model, settings, options
+        trained, step = _trained(model), settings.context_step
+        steps = -(-trained // step)
+        self._tokens = np.minimum(np.arange(steps + 1, dtype=np.int64) * step, trained)
+        self._bytes = np.zeros(steps + 1, np.int64)  # the first is that of no context and not used
+        self._first = 1
+        while self._first < steps and self._straight_until(self._first) == self._first:
+            self._first += 1  # single steps at the start, often with a graph of their own, wait until they are needed
+        self._fill(self._first, steps)
+
+    def largest_context(self, spare: Bytes) -> Bytes:
+        """Return the largest contexts for which so many bytes are enough, 0 where there is none."""
+        found = self._last_within(spare)
+        least = self._settings.with_context(int(self._tokens[1])).least_bytes(self._model.config)
+        if self._first > 1 and (spare[found < self._first] >= least).any():
+            self._fill(1, self._first - 1)
+            self._first = 1
+            found = self._last_within(spare)
+        return self._tokens[np.where(found < self._first, 0, found)]
+
+    def _last_within(self, spare: Bytes) -> NDArray[np.intp]:
+        least_from = np.minimum.accumulate(self._bytes[: self._first - 1 : -1])[::-1]
+        return np.searchsorted(least_from, spare, side="right") + self._first - 1
+
+    def _fill(self, first: int, last: int) -> None:
+        """Count both ends of every straight line, and draw the line."""
+        while first <= last:
+            until = min(self._straight_until(first), last)
+            ends = [sum(_running(self._model, self._at(step), self._options)) for step in (first, until)]
+            each = (ends[1] - ends[0]) // max(1, until - first)
+            self._bytes[first : until + 1] = ends[0] + each * np.arange(until - first + 1, dtype=np.int64)
+            first = until + 1
+
+    def _straight_until(self, step: int) -> int:
+        at = self._at(step)
+        return max(step, at.straight_until(self._model.config) // at.context_step)
+
+    def _at(self, step: int) -> Settings:
+        return self._settings.with_context(int(self._tokens[step]))
