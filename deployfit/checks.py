@@ -133,6 +133,7 @@ class Review(NamedTuple):
 
     differences: tuple[str, ...] = ()
     not_written_down: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
 
     @property

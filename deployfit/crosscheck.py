@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from deployfit.errors import DeployfitError
 from deployfit.models import Model, model_from_config
-from deployfit.quants.publishers import PublishedSize, Publisher
+from deployfit.quants.publishers import PublishedSize, Publisher, is_model
 from deployfit.quants.weights import GGUF
 from deployfit.repository import MODEL, FileGroup, Repository, group_files
 
@@ -52,6 +53,8 @@ def recipe_of(group: FileGroup, model: str) -> str:
     stem = group.name.rpartition("/")[2].rpartition(".")[0]
     _, found, rest = stem.partition(model)
     recipe = rest.lstrip("-.") if found else ""
+    if not PLAIN.fullmatch(recipe):  # it goes into tables and onto the terminal, and anybody may name a file
+        return ""
     return "BF16" if recipe.casefold() == "bf16" else recipe
 
 
@@ -88,6 +91,9 @@ def sizes_of(repository: Repository, asked: Asked, publisher: Publisher, date: s
             yield row(asked.recipe, nbytes)
 
 
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,60}")
+
+
 def changes(today: Sequence[PublishedSize], known: Sequence[PublishedSize]) -> list[PublishedSize]:
     """Return today's sizes that are not written down as the latest exact ones."""
     latest: dict[tuple[str, str, str], PublishedSize] = {}
@@ -99,6 +105,18 @@ def changes(today: Sequence[PublishedSize], known: Sequence[PublishedSize]) -> l
         for size in today
         if (size.publisher, size.model, size.recipe) not in latest
         or latest[size.publisher, size.model, size.recipe].nbytes != size.nbytes
+    ]
+
+
+def gone(
+    today: Sequence[PublishedSize], known: Sequence[PublishedSize], repo_ids: Collection[str]
+) -> list[PublishedSize]:
+    """Return the GGUF files that are written down and that their repository, one of these, does not have any more."""
+    there = {(size.repo, size.recipe) for size in today}
+    return [
+        size
+        for size in {(size.repo, size.recipe): size for size in sorted(known, key=lambda each: each.date)}.values()
+        if size.repo in repo_ids and size.format == GGUF and is_model(size) and (size.repo, size.recipe) not in there
     ]
 
 

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from deployfit.errors import InputError, quoted
 
-GGUF_SUFFIX = ".gguf"
-SAFETENSORS_SUFFIX = ".safetensors"
 OTHER = "other"
+FORMATS = {".gguf": "GGUF", ".safetensors": "safetensors", ".bin": "PyTorch", ".pt": "PyTorch", ".pth": "PyTorch"}
+READ = ("GGUF", "safetensors")
 MODEL = "model"
 MMPROJ = "mmproj"
 MOST_SHARDS = 10_000
+MOST_NAMED = 12  # files in a complaint
 
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<suffix>\.gguf|\.safetensors)")
 
@@ -63,10 +64,8 @@ def format_of(name: str) -> str:
     >>> format_of("Q4_K_M/Qwen3.5-397B-A17B-Q4_K_M-00001-of-00006.gguf")
     'GGUF'
     """
-    lowered = name.lower()
-    if lowered.endswith(GGUF_SUFFIX):
-        return "GGUF"
-    return "safetensors" if lowered.endswith(SAFETENSORS_SUFFIX) else OTHER
+    _, dot, suffix = name.lower().rpartition(".")
+    return FORMATS.get(dot + suffix, OTHER)
 
 
 def group_files(files: Iterable[RepoFile]) -> list[FileGroup]:
@@ -74,7 +73,7 @@ def group_files(files: Iterable[RepoFile]) -> list[FileGroup]:
     groups: dict[str, list[RepoFile]] = {}
     promised: dict[str, int] = {}
     for file in sorted(files):
-        if format_of(file.name) == OTHER:
+        if format_of(file.name) not in READ:
             continue
         match = _SHARD.fullmatch(file.name)
         name = match["stem"] + match["suffix"] if match else file.name
@@ -102,16 +101,17 @@ def bytes_by_format(repository: Repository) -> dict[str, int]:
 
 
 def choose_group(groups: Sequence[FileGroup], pattern: str | None, repo_id: str) -> FileGroup:
-    """Return the one model that a pattern names; raise InputError if it is none or several."""
-    models = [group for group in groups if group.role == MODEL]
-    if pattern is not None:
-        models = [group for group in models if _matches(group.name, pattern)]
+    """Return the one model that a pattern names, or the one mmproj; raise InputError if it is none or several."""
+    named = [group for group in groups if pattern is None or _matches(group.name, pattern)]
+    models = [group for group in named if group.role == MODEL] or named
     if len(models) == 1:
         return models[0]
-    names = ", ".join(group.name for group in (models or groups)[:12]) or "none"
+    listed = models or groups
+    names = (", ".join(group.name for group in listed[:MOST_NAMED]) or "none") + ", ..." * (len(listed) > MOST_NAMED)
     if not models:
         what = f"no model file matches {quoted(pattern)}" if pattern is not None else "no model file"
-        raise InputError(f"{quoted(repo_id)}: {what}; it has: {names}")
+        hint = "" if pattern is None or "*" in pattern else f" (a pattern: {quoted(f'*{pattern}*')})"
+        raise InputError(f"{quoted(repo_id)}: {what}{hint}; it has: {names}")
     raise InputError(f"{quoted(repo_id)}: {len(models)} models; choose one with --file '*PATTERN*': {names}")
 
 

@@ -1,7 +1,7 @@
 """A Hugging Face Hub on 127.0.0.1 for tests: real HTTP, giant files without disk, faults, a record of all requests.
 
 Three hosts answer: "hub" (API and `resolve`), "cdn" (content of LFS files, under another host name), and "third" (which
-has nothing and only records who comes). NOTES.md says how the real client behaves in front of it.
+has nothing and only records who comes). test_fake_hub.py says how the real client behaves in front of it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socketserver
 import sys
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import cached_property
@@ -229,6 +230,8 @@ class FakeHub:
         self.renamed: dict[str, str] = {}
         self.requests: list[Request] = []
         self.errors: list[BaseException] = []
+        self.busy: dict[str, int] = {}
+        self.most_busy: dict[str, int] = {}  # by host: the most requests under way at once
         self.stopping = threading.Event()
         self._faults: list[list[Any]] = []
         self._lock = threading.Lock()
@@ -294,6 +297,18 @@ class FakeHub:
                     assert isinstance(fault, Fault)
                     return fault
         return None
+
+    @contextmanager
+    def counted(self, host: str) -> Iterator[None]:
+        """Count a request that is under way."""
+        with self._lock:
+            self.busy[host] = self.busy.get(host, 0) + 1
+            self.most_busy[host] = max(self.busy[host], self.most_busy.get(host, 0))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.busy[host] -= 1
 
     def answer(self, request: Request, ignore_range: bool = False) -> Answer:
         """What the host answers when nothing goes wrong."""
@@ -483,6 +498,10 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        with self.server.hub.counted(self.server.host):
+            self._get()
+
+    def _get(self) -> None:
         hub = self.server.hub
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = Request(self.server.host, self.command, self.path, self.headers, body)

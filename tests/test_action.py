@@ -53,6 +53,14 @@ def test_the_action_fails_where_a_model_no_longer_fits(mac: str, code: int, verd
     assert verdict in done.stdout
 
 
+def test_what_is_not_given_is_left_out_and_lines_are_words(runner: Path) -> None:
+    (runner / "deployfit" / "bin" / "deployfit").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n", encoding="utf-8")
+    done = ask(runner, model="Qwen3.5-27B", args="--context 64k\n--macos 15\n")
+    assert done.stdout.split() == ["fit", "Qwen3.5-27B", "--exit-code", "--context", "64k", "--macos", "15"]
+    done = ask(runner, model="Qwen3.5-27B", mac="M4 Max 64", quant="4bit")
+    assert done.stdout.splitlines()[3:] == ["--mac", "M4 Max 64", "--quant", "4bit"]
+
+
 def test_words_of_an_input_are_words_and_no_shell(runner: Path) -> None:
     done = ask(runner, model="Qwen3.5-27B; touch hacked", mac="32", args="$(touch hacked)")
     assert done.returncode == 2

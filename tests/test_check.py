@@ -73,9 +73,9 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run_in(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", HIDING_THE_INSTALLED_DATA, *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=os.environ | more)
 
 
 def test_a_size_outside_its_tolerance_is_exit_code_1(checkout: Path) -> None:
@@ -109,6 +109,34 @@ def test_in_github_actions_the_table_goes_to_the_step_summary(tmp_path: Path) ->
     text = path.read_text(encoding="utf-8")
     assert text.startswith("before\n### deployfit check\n")
     assert "| Qwen3.5-9B | ollama:Q4_K_M (2026) | 6,594,474,711 | 6,594,474,700 | -11 |" in text
+
+
+def test_a_step_summary_that_cannot_be_written_is_said_and_the_answer_stays(checkout: Path, tmp_path: Path) -> None:
+    words = ("check", "--model", "Qwen3.5-27B")
+    plain, summarized = (
+        run_in(checkout, *words, GITHUB_STEP_SUMMARY=place) for place in ("", str(tmp_path / "nowhere" / "summary.md"))
+    )
+    assert (summarized.returncode, summarized.stdout) == (plain.returncode, plain.stdout)
+    assert plain.returncode == 1
+    assert plain.stderr == ""
+    assert summarized.stderr.startswith("deployfit: GITHUB_STEP_SUMMARY '")
+    assert summarized.stderr.endswith("': No such file or directory; the step's summary goes without the table\n")
+
+
+def test_junit_names_every_case_once() -> None:
+    cases = ElementTree.fromstring(run("check", "--format", "junit").stdout.encode()).findall("testcase")
+    names = {(case.attrib["classname"], case.attrib["name"]) for case in cases}
+    assert len(names) == len(cases) > 300
+
+
+def test_offline_it_does_not_load_the_hub_s_client() -> None:
+    code = (
+        "import sys; sys.argv = ['deployfit', 'check', '--publisher', 'ollama']\n"
+        "from deployfit.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: sys.exit('huggingface_hub' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 @pytest.mark.parametrize(

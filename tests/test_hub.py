@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import resource
 import shlex
 import struct
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -28,6 +35,7 @@ from deployfit.units import ceil_to
 REPO = "unsloth/Qwen3.5-27B-GGUF"
 MLX_REPO = "mlx-community/Qwen3.5-9B-4bit"
 VOCABULARY = 20_000
+PUBLISHED_SIZES = (Path(__file__).parent.parent / "data" / "published_sizes.csv").read_bytes()
 
 
 def gguf_numbers(model: Model, *, mtp: bool) -> dict[str, int]:
@@ -93,21 +101,21 @@ def mlx_files(name: str, recipe: str, shards: int) -> dict[str, SparseFile]:
     model = models()[name]
     stored = list(stored_tensors(model.config, mlx_recipes()[recipe], model.float32_tensors, tool=MLX_VLM))
     entries = [(each.name, each.dtype, each.shape, each.nbytes) for each in stored]
-    step = -(-len(entries) // shards)
-    parts = [entries[start : start + step] for start in range(0, len(entries), step)]
+    ends = [len(entries) * number // shards for number in range(shards + 1)]
+    parts = [entries[start:stop] for start, stop in pairwise(ends)]
     return {
         f"model-{number:05}-of-{len(parts):05}.safetensors": safetensors_file(part)
         for number, part in enumerate(parts, start=1)
     }
 
 
-def config_json(name: str) -> bytes:
+def config_json(name: str, **more: object) -> bytes:
     model = models()[name]
     text = model.config._asdict()
     vision = text.pop("vision")._asdict()
     fields = {key: value for key, value in text.items() if value or key == "tie_word_embeddings"}
     kind = "qwen3_5_moe" if model.config.is_moe else "qwen3_5"
-    return json.dumps({"model_type": kind, "text_config": fields, "vision_config": vision}).encode()
+    return json.dumps({"model_type": kind, "text_config": fields, "vision_config": vision, **more}).encode()
 
 
 @pytest.fixture
@@ -133,9 +141,11 @@ class Asking:
         self.hub = hub
         self.home = home
 
+    def env(self, token: str | None = None) -> dict[str, str]:
+        return self.hub.environment(self.home, token) | {"DEPLOYFIT_CACHE": str(self.home / "cache")}
+
     def __call__(self, *words: str, token: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-        env = self.hub.environment(self.home, token) | {"DEPLOYFIT_CACHE": str(self.home / "cache")} | more
-        return run(*words, env=env, timeout=60)
+        return run(*words, env=self.env(token) | more, timeout=60)
 
     def rows(self, *words: str, **more: str) -> list[dict[str, Any]]:
         done = self(*words, "--format", "json", **more)
@@ -201,11 +211,56 @@ def test_a_file_with_an_mtp_layer_drafts(hub: FakeHub, ask: Asking, tmp_path: Pa
 
 
 def test_an_mlx_repository_of_many_shards_is_read_in_parallel(hub: FakeHub, ask: Asking) -> None:
-    hub.add_repo(MLX_REPO, {"config.json": config_json("Qwen3.5-9B"), **mlx_files("Qwen3.5-9B", "q4_g64", 12)})
+    config = config_json("Qwen3.5-9B", quantization={"group_size": 64, "bits": 4, "mode": "affine"})
+    hub.add_repo(MLX_REPO, {"config.json": config, **mlx_files("Qwen3.5-9B", "q4_g64", 12)})
     (row,) = ask.rows("fit", f"hub:{MLX_REPO}", "--mac", "16")
     (own,) = ask.rows("fit", "Qwen3.5-9B", "--quant", "mlx-community:4bit", "--mac", "16")
     same = ["runtime", "tensor_bytes", "weights_bytes", "kv_cache_bytes", "total_bytes", "verdict"]
     assert {name: row[name] for name in same} == {name: own[name] for name in same}
+    (listed,) = ask.rows("hub", MLX_REPO, "--file", "*")
+    assert listed["params"] == 8_953_803_264 + 456_010_480  # text and vision, as published
+
+
+def test_routers_at_other_bits_are_counted_as_what_they_stand_for(hub: FakeHub, ask: Asking) -> None:
+    routers = {
+        f"language_model.model.layers.{layer}.mlp.{gate}": {"group_size": 64, "bits": 8}
+        for layer in range(40)
+        for gate in ("gate", "shared_expert_gate")
+    }
+    config = config_json("Qwen3.5-35B-A3B", quantization={"group_size": 64, "bits": 4, **routers})
+    hub.add_repo(MLX_REPO, {"config.json": config, **mlx_files("Qwen3.5-35B-A3B", "q4_g64", 5)})
+    (listed,) = ask.rows("hub", MLX_REPO, "--file", "*")
+    assert listed["params"] == 34_660_610_688 + 446_571_248
+
+
+def all_of(terminal: int) -> str:
+    """Return what is written to a terminal until nobody can write to it any more."""
+    shown = b""
+    with os.fdopen(terminal, "rb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            shown += file.read(4096)
+    return shown.decode()
+
+
+def test_many_shards_are_read_a_few_at_a_time_with_a_bar_on_a_terminal_only(hub: FakeHub, ask: Asking) -> None:
+    shards = mlx_files("Qwen3.5-397B-A17B", "bf16", 94)
+    hub.add_repo(MLX_REPO, {"config.json": config_json("Qwen3.5-397B-A17B"), **shards})
+    hub.fault("", Fault(delay=0.02), host="cdn", times=None)
+    terminal, end = os.openpty()
+    words = [sys.executable, "-m", "deployfit", "hub", MLX_REPO, "--file", "*"]
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(all_of, terminal)
+        done = subprocess.run(words, env=ask.env(), stdout=subprocess.PIPE, stderr=end, text=True)
+        os.close(end)
+        shown = reading.result()
+    assert done.returncode == 0, shown
+    assert "reading headers" in shown
+    assert "100%" in shown
+    assert re.search(r"model.safetensors  model +94 ", done.stdout)
+    assert 2 <= hub.most_busy["cdn"] <= 8
+    assert len([request for request in hub.requests if request.host == "cdn"]) == 94
+    again = ask("hub", MLX_REPO, "--file", "*")
+    assert (again.stdout, again.stderr) == (done.stdout, "")
 
 
 def test_offline_answers_come_from_the_cache_and_nothing_is_asked(
@@ -246,8 +301,8 @@ def test_the_token_goes_to_the_hub_only_and_is_never_printed(hub: FakeHub, ask: 
     refused = ask("hub", REPO, "--file", "*Q4_K_M*")
     assert (refused.returncode, refused.stdout) == (2, "")
     hub.requests.clear()
-    done = ask("hub", REPO, "--file", "*Q4_K_M*", token="hf_ann")
-    assert done.returncode == 0, done.stderr
+    done = ask("hub", REPO, "--file", "*Q4_K_M*", token="hf_ann", HF_DEBUG="1", HF_HUB_VERBOSITY="debug")
+    assert (done.returncode, done.stderr) == (0, "")
     tokens = {request.host: "authorization" in request.headers for request in hub.requests}
     assert tokens == {"hub": True, "cdn": False}
     assert "hf_ann" not in done.stdout + done.stderr + refused.stderr
@@ -263,6 +318,17 @@ FAULTS = {
     "several files": (f"fit hub:{REPO} --mac 32", None, 2, "2 models; choose one with --file '*PATTERN*'"),
     "an html page": (f"hub {REPO}", HTML_PAGE, 3, "the Hub's answer cannot be read; is HF_ENDPOINT right?"),
     "malformed json": (f"hub {REPO}", MALFORMED_JSON, 3, "the Hub's answer cannot be read"),
+    "json without end": (f"hub {REPO}", Fault(200, body=b"[" * 200_000), 3, "the Hub's answer cannot be read"),
+    "a list": (f"hub {REPO}", Fault(200, body=b"[]"), 3, "the Hub's answer cannot be read"),
+    "no commit": (f"hub {REPO}", Fault(200, body=b'{"id":"a","siblings":[]}'), 3, "is not a list of files with sizes"),
+    "no sizes": (
+        f"hub {REPO}",
+        Fault(200, body=b'{"id":"a","sha":"%s","siblings":[{"rfilename":"a","size":-1}]}' % (b"0" * 40)),
+        *(3, "is not a list of files with sizes"),
+    ),
+    "a cut answer": (f"hub {REPO}", Fault(cut_after=30), 3, "the Hub cannot be reached; check the network"),
+    "a wrong length": (f"hub {REPO}", Fault(length_error=-50), 3, "the Hub's answer cannot be read"),
+    "forbidden": (f"hub {REPO}", Fault(403, body=b"{}"), 2, "access denied (HTTP 403); log in, or check HF_TOKEN"),
     "quant with hub": (f"fit hub:{REPO} --quant Q4_K_M --mac 32", None, 2, "--quant is for models of the catalogue"),
     "wrong runtime": (f"fit hub:{REPO} --file *Q4_K_M* --runtime mlx --mac 32", None, 2, "which mlx does not load"),
     "file without hub": ("fit Qwen3.5-27B --file x --mac 32", None, 2, "--file, --revision and --offline are for hub:"),
@@ -368,8 +434,6 @@ def test_names_from_the_hub_never_become_paths_or_escapes(hub: FakeHub, ask: Ask
 
 
 def test_two_processes_share_a_cache(hub: FakeHub, ask: Asking, files: dict[str, Any], tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     hub.add_repo(REPO, files)
     words = ("hub", REPO, "--file", "*Q4_K_M*", "--format", "json")
     with ThreadPoolExecutor(4) as pool:
@@ -410,7 +474,9 @@ def test_check_online_takes_todays_sizes_and_says_what_differs(hub: FakeHub, ask
     (row,) = report["rows"]
     assert (row["file"], row["published_bytes"], row["exact"]) == ("unsloth:Q8_0", 28_595_763_104, True)
     assert "differences: Qwen3.5-27B: head_dim is 128 on the Hub, 256 in the catalogue\n" in done.stderr
-    assert "not asked: bartowski/Qwen_Qwen3.5-27B-GGUF: " in done.stderr
+    assert "not asked: 'bartowski/Qwen_Qwen3.5-27B-GGUF' at 'main': no such repository" in done.stderr
+    assert "gone: unsloth:Q4_K_M of Qwen3.5-27B, written down 2026-08-21\n" in done.stderr
+    assert not any("unsloth:Q8_0" in line or "bartowski" in line for line in report["review"]["gone"])
     hub.repos[REPO].commit({"Qwen3.5-27B-Q8_0.gguf": SparseFile(right.header, 30_000_000_000)})
     done = ask("check", "--online", "--model", "Qwen3.5-27B", "--publisher", "unsloth")
     assert done.returncode == 1
@@ -452,6 +518,289 @@ def test_refresh_appends_dated_rows_and_never_overwrites(hub: FakeHub, ask: Aski
     from deployfit.quants.publishers import parse_published_sizes
 
     assert len(parse_published_sizes(after, "sizes")) == len(parse_published_sizes(before, "sizes")) + 2
+
+
+def test_a_long_list_of_files_is_read_page_by_page(hub: FakeHub, ask: Asking, tmp_path: Path) -> None:
+    """The list beside model_info may be cut short; the tree never is."""
+    names = {f"data/{number:04}.txt": b"x" for number in range(2500)}
+    first = [{"rfilename": name, "size": 1, "blobId": "0" * 40} for name in list(names)[:1000]]
+    repo = hub.add_repo("my/many", names | {"z.gguf": gguf_file(tmp_path, "Qwen3.5-0.8B", "Q4_0")}, private=True)
+    repo.readers, repo.info = ["ann"], {"siblings": first}
+    done = ask("hub", "my/many", "--file", "z.gguf", token="hf_ann")
+    assert done.returncode == 0, done.stderr
+    assert "in 2,501 files" in done.stdout
+    assert [request.query.get("cursor") for request in hub.requests if "/tree/" in request.path] == [
+        *(None, ["1000"], ["2000"])
+    ]
+    repo.info = {"siblings": None}
+    assert "in 2,501 files" in ask("hub", "my/many", token="hf_ann").stdout
+
+
+def test_the_token_is_not_taken_to_where_a_next_page_or_a_redirect_points(
+    hub: FakeHub, ask: Asking, files: dict[str, Any]
+) -> None:
+    hub.add_repo(REPO, files, info={"siblings": []})
+    hub.fault("/tree/", Fault(headers={"Link": f'<{hub.third}/next>; rel="next"'}))
+    done = ask("hub", REPO, token="hf_ann")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "the next page of its files is on another host" in done.stderr
+    assert {request.host for request in hub.requests} == {"hub"}
+    hub.fault("/api/models", redirect(hub.third + "/elsewhere"))
+    done = ask("hub", REPO, token="hf_ann")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert hub.requests[-1].host == "third"
+    assert "authorization" not in hub.requests[-1].headers
+
+
+# A variable that is wrong, and what is said of it.
+VARIABLES = {
+    "no address": ({"HF_ENDPOINT": "foo"}, 2, "HF_ENDPOINT is no address such as https://huggingface.co"),
+    "no port": ({"HF_ENDPOINT": "http://a:b:c"}, 2, "HF_ENDPOINT, or another variable of huggingface_hub"),
+    "half an address": ({"HF_ENDPOINT": "http://["}, 2, "HF_ENDPOINT, or another variable of huggingface_hub"),
+    "an escape": ({"HF_ENDPOINT": "http://a\x1b31m"}, 2, "HF_ENDPOINT is no address such as https://huggingface.co"),
+    "no number": ({"HF_HUB_ETAG_TIMEOUT": "soon"}, 2, "or another variable of huggingface_hub, cannot be read"),
+    "no hub there": ({"HF_ENDPOINT": "http://127.0.0.1:9"}, 3, "the Hub cannot be reached; check the network"),
+    "a token with accents": ({"HF_TOKEN": "hf_\u00e9\u00e9"}, 2, "HF_TOKEN is no token; it has letters that none has"),
+    "a wrong token": ({"HF_TOKEN": "hf_nobody"}, 2, "access denied (HTTP 401); log in, or check HF_TOKEN"),
+    "a SOCKS proxy": ({"HTTP_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": ""}, 2, "for a SOCKS proxy install socksio"),
+    "no certificates": (
+        {"SSL_CERT_FILE": "/nowhere", "HF_ENDPOINT": "https://127.0.0.1:9"},
+        *(3, "No such file or directory; check the network, SSL_CERT_FILE"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VARIABLES)
+def test_a_variable_that_is_wrong_is_said_in_one_line(
+    case: str, hub: FakeHub, ask: Asking, files: dict[str, Any]
+) -> None:
+    more, code, said = VARIABLES[case]
+    hub.add_repo(REPO, files)
+    done = ask("hub", REPO, **more)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert done.stderr.startswith("deployfit: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not any(value in done.stderr for name, value in more.items() if name == "HF_TOKEN")
+
+
+@pytest.mark.parametrize(("host", "pattern"), [("hub", "/api/models"), ("cdn", "")])
+def test_a_host_that_does_not_answer_in_time(
+    host: str, pattern: str, hub: FakeHub, ask: Asking, files: dict[str, Any]
+) -> None:
+    """huggingface_hub's own variables say how long that is."""
+    hub.add_repo(REPO, files, info={"siblings": []})
+    hub.fault(pattern, Fault(delay=60), host=host, times=None)
+    soon = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+    done = ask("hub", REPO, "--file", "*Q4_K_M*", **soon)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "the Hub did not answer in time; try again later" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_hub_s_own_limits_are_kept_to(hub: FakeHub, ask: Asking, files: dict[str, Any]) -> None:
+    hub.add_repo(REPO, files)
+    hub.fault("/api/models", rate_limited(1))
+    assert ask("hub", REPO).returncode == 0
+    assert [request.status for request in hub.requests] == [429, 200]
+    hub.fault("/api/models", rate_limited(300), times=None)
+    done = ask("hub", "my/other")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "too many requests (HTTP 429); wait 300 s, or log in for a higher limit" in done.stderr
+    assert len(hub.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda kept: b"", lambda kept: kept[:-1], lambda kept: kept[:50] + b"!" + kept[51:]]
+)
+def test_a_damaged_cache_is_as_good_as_none(
+    damage: Callable[[bytes], bytes], hub: FakeHub, ask: Asking, files: dict[str, Any], tmp_path: Path
+) -> None:
+    hub.add_repo(REPO, files)
+    words = ("hub", REPO, "--file", "*Q4_K_M*")
+    first = ask(*words)
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert len(kept) == 3  # the branch, its commit, a header
+    for path in kept:
+        path.write_bytes(damage(path.read_bytes()))
+    offline = ask(*words, "--offline")
+    assert (offline.returncode, offline.stdout) == (3, "")
+    assert "is not in the cache" in offline.stderr
+    assert ask(*words).stdout == first.stdout
+    assert ask(*words, "--offline").returncode == 0
+
+
+def test_what_the_hub_says_of_a_repository_is_listed(hub: FakeHub, ask: Asking) -> None:
+    shards = mlx_files("Qwen3.5-0.8B", "q4_g64", 2)
+    files = {
+        "pytorch_model.bin": SparseFile(b"PK", 1_740_000_000),
+        "x-MMPROJ-bf16.gguf": SparseFile(b"GGUF", 200_000_000),
+    }
+    counts = {"parameters": {"BF16": 123_456, "U32": 78_901_234}, "total": 79_024_690}
+    hub.add_repo(MLX_REPO, {"README.md": b"#", **shards, **files}, info={"safetensors": counts}, xet=list(shards))
+    text = ask("hub", MLX_REPO).stdout
+    assert "Parameters of the safetensors files as the Hub counts them: BF16 123,456, U32 78,901,234." in text
+    assert "GGUF 0.20, PyTorch 1.74, other 0.00, safetensors 0." in text
+    assert re.search(r"x-MMPROJ-bf16.gguf +mmproj +1 +0.20 +200,000,000", text)
+    report = json.loads(ask("hub", MLX_REPO, "--format", "json").stdout)
+    assert report["params"] == counts["parameters"]
+    total = sum(file.size for file in shards.values())
+    assert report["bytes_by_format"] == {
+        "other": 1,
+        "safetensors": total,
+        "PyTorch": 1_740_000_000,
+        "GGUF": 200_000_000,
+    }
+
+
+def test_an_mmproj_can_be_looked_into_and_is_no_model(hub: FakeHub, ask: Asking, tmp_path: Path) -> None:
+    hub.add_repo(REPO, {"mmproj-F16.gguf": gguf_file(tmp_path, "Qwen3.5-0.8B", "Q4_0", architecture="clip")})
+    assert ask.rows("hub", REPO, "--file", "mmproj*")[0]["tensor_bytes"] > 0
+    done = ask("fit", f"hub:{REPO}", "--mac", "16")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "architecture 'clip'; memory is known for" in done.stderr
+    done = ask("hub", REPO, "--file", "F16")
+    assert "no model file matches 'F16' (a pattern: '*F16*'); it has: mmproj-F16.gguf" in done.stderr
+
+
+def test_a_part_of_a_model_is_no_model(hub: FakeHub, ask: Asking, tmp_path: Path) -> None:
+    config = config_json("Qwen3.5-0.8B")
+    lora = [
+        (f"base.model.layers.{layer}.self_attn.q_proj.lora_A.weight", "F32", (8, 1024), 32768) for layer in range(24)
+    ]
+    whole = mlx_files("Qwen3.5-0.8B", "bf16", 1)["model-00001-of-00001.safetensors"]
+    twice = {"model.safetensors": whole, "consolidated.safetensors": safetensors_file(lora)}
+    hub.add_repo("my/adapter", {"config.json": config, "adapter_model.safetensors": safetensors_file(lora)})
+    hub.add_repo("my/head", {"config.json": config, "model.safetensors": safetensors_file(lora[:1])})
+    hub.add_repo("my/twice", {"config.json": config, **twice})
+    hub.add_repo("my/once", {"config.json": config, "model.safetensors": whole})
+    for repo, said in (("my/adapter", "the embedding table is missing"), ("my/head", "of 23 of 24 layers are missing")):
+        done = ask("fit", f"hub:{repo}", "--mac", "16")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+    twice_row, once_row = (ask.rows("fit", f"hub:{repo}", "--mac", "16")[0] for repo in ("my/twice", "my/once"))
+    assert twice_row["weights_bytes"] == once_row["weights_bytes"] > 1_500_000_000
+    assert twice_row["file_bytes"] == whole.size
+
+
+def test_key_values_of_another_type_are_no_traceback(hub: FakeHub, ask: Asking, tmp_path: Path) -> None:
+    honest = gguf_file(tmp_path, "Qwen3.5-0.8B", "Q4_0")
+    key = b"qwen35.block_count"
+    nan = honest.header.replace(key + struct.pack("<II", 4, 24), key + struct.pack("<If", 6, float("nan")))
+    assert nan != honest.header
+    hub.add_repo(REPO, {"a.gguf": SparseFile(nan, honest.size)})
+    assert ask("hub", REPO, "--file", "a.gguf").returncode == 0
+    done = ask("fit", f"hub:{REPO}", "--mac", "16")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "qwen35.block_count: expected a whole number, got 'nan'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_online_means_today_and_the_cache_does_not_answer(
+    hub: FakeHub, ask: Asking, files: dict[str, Any], tmp_path: Path
+) -> None:
+    hub.add_repo(REPO, files)
+    path = tmp_path / "published_sizes.csv"
+    path.write_bytes(PUBLISHED_SIZES)
+    mine = ("--model", "Qwen3.5-27B", "--publisher", "unsloth")
+    assert ask("check", "--online", *mine).returncode == 1
+    before = len(hub.requests)
+    for words in (("check", "--online", *mine), ("refresh", str(path), *mine)):
+        done = ask(*words, HF_HUB_OFFLINE="1")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "offline by HF_HUB_OFFLINE; unset it to ask the Hub" in done.stderr
+        hub.fault("/api/models", SERVER_ERROR, times=3)
+        done = ask(*words)
+        assert (done.returncode, done.stdout) == (3, "")
+    assert len(hub.requests) == before + 6
+    assert path.read_bytes() == PUBLISHED_SIZES
+
+
+def test_what_could_not_be_asked_is_exit_code_3_beside_the_answer(hub: FakeHub, ask: Asking) -> None:
+    hub.add_repo(REPO, {"Qwen3.5-27B-Q8_0.gguf": SparseFile(b"GGUF", 28_595_763_104)})
+    words = ("check", "--online", "--model", "Qwen3.5-27B")
+    assert ask(*words).returncode == 0
+    hub.fault("/api/models/bartowski", SERVER_ERROR, times=None)
+    done = ask(*words)
+    assert done.returncode == 3
+    assert "1 published sizes: 1 exact" in done.stdout
+    assert "not asked: 'bartowski/Qwen_Qwen3.5-27B-GGUF' at 'main': the Hub answered HTTP 500" in done.stderr
+    hub.repos[REPO].commit({"Qwen3.5-27B-Q8_0.gguf": SparseFile(b"GGUF", 30_000_000_000)})
+    assert ask(*words).returncode == 1
+
+
+def test_a_file_s_name_does_not_get_into_tables_by_its_escapes(hub: FakeHub, ask: Asking, tmp_path: Path) -> None:
+    evil = SparseFile(b"GGUF", 5_000_000_000)
+    names = ("Qwen3.5-27B-\x1b[31mQ4.gguf", "Qwen3.5-27B-a\nb,c.gguf", "Qwen3.5-27B-|.gguf", "Qwen3.5-27B-Q5_K_S.gguf")
+    hub.add_repo(REPO, dict.fromkeys(names, evil))
+    path = tmp_path / "published_sizes.csv"
+    path.write_bytes(PUBLISHED_SIZES)
+    mine = ("--model", "Qwen3.5-27B", "--publisher", "unsloth")
+    done = ask("check", "--online", *mine, "--format", "junit")
+    ElementTree.fromstring(done.stdout.encode())
+    assert "\x1b" not in done.stderr + done.stdout
+    assert done.stderr.count("not written down: ") == 1
+    assert ask("refresh", str(path), *mine).returncode == 0
+    assert path.read_bytes().removeprefix(PUBLISHED_SIZES).count(b"\n") == 1
+    assert "\x1b" not in "".join(
+        ask("hub", REPO, "--format", name).stdout for name in ("text", "json", "csv", "markdown")
+    )
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_refresh_adds_nothing_twice_whatever_the_day_and_keeps_the_ends_of_lines(
+    end: bytes, at_the_end: bool, hub: FakeHub, ask: Asking, tmp_path: Path
+) -> None:
+    from deployfit.quants.publishers import parse_published_sizes
+
+    hub.add_repo(REPO, {"Qwen3.5-27B-UD-Q9_K.gguf": SparseFile(b"GGUF", 33_000_000_000)})
+    before = PUBLISHED_SIZES.replace(b"\n", end).removesuffix(b"" if at_the_end else end)
+    path = tmp_path / "published_sizes.csv"
+    path.write_bytes(before)
+    words = ("refresh", str(path), "--model", "Qwen3.5-27B", "--publisher", "unsloth")
+    assert "1 rows appended" in ask(*words).stdout
+    after = path.read_bytes()
+    assert after.startswith(before)
+    (size,) = parse_published_sizes(after.decode(), "sizes")[-1:]
+    assert (size.recipe, size.nbytes, size.of) == ("UD-Q9_K", 33_000_000_000, "file")
+    assert after.count(b"\n") == after.count(end)
+    yesterday = after.replace(size.date.encode(), b"2026-09-30")
+    path.write_bytes(yesterday)
+    assert "0 rows appended" in ask(*words).stdout
+    assert path.read_bytes() == yesterday
+
+
+def test_refresh_appends_all_or_nothing(hub: FakeHub, ask: Asking, tmp_path: Path) -> None:
+    hub.add_repo(REPO, {"Qwen3.5-27B-UD-Q9_K.gguf": SparseFile(b"GGUF", 33_000_000_000)})
+    path = tmp_path / "published_sizes.csv"
+    path.write_bytes(PUBLISHED_SIZES)
+    most = len(PUBLISHED_SIZES) + 10
+    words = [
+        sys.executable,
+        "-m",
+        "deployfit",
+        "refresh",
+        str(path),
+        "--model",
+        "Qwen3.5-27B",
+        "--publisher",
+        "unsloth",
+    ]
+    done = subprocess.run(
+        words,
+        env=ask.env(),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No space left on device; nothing was appended" in done.stderr
+    assert path.read_bytes() == PUBLISHED_SIZES
+    for other, said in (("/dev/zero", "not a text file"), (str(tmp_path), "not a text file")):
+        done = ask("refresh", other)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
 
 
 def test_the_readme_s_commands_work_as_they_stand_there(hub: FakeHub, ask: Asking, files: dict[str, Any]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ from deployfit.hub.cache import Cache, default_folder
 from deployfit.hub.client import HubClient
 from deployfit.hub.headers import Headers, read_headers
 from deployfit.models import Model, model_from_config
-from deployfit.quants.actual import ActualQuant, actual_model, actual_weights, config_of_gguf
+from deployfit.quants.actual import ActualQuant, actual_model, actual_weights, check_whole, config_of_gguf
 from deployfit.quants.weights import MLX, SAFETENSORS, Weights
 from deployfit.repository import MMPROJ, FileGroup, Repository, choose_group, group_files
 
@@ -42,11 +43,14 @@ def read_group(hub: HubClient, repository: Repository, group: FileGroup) -> tupl
     """Return the headers of a model file and the weights that they list."""
     with progress(group) as on_done:
         headers = read_headers(hub, repository, group, on_done)
-    blocks = [value for key, value in headers.metadata.items() if key.endswith(".block_count")]
-    extra = [value for key, value in headers.metadata.items() if key.endswith(".nextn_predict_layers")]
-    trunk = int(blocks[0]) - int(extra[0] if extra else 0) if blocks else sys.maxsize
+    architecture = headers.metadata.get("general.architecture")
+    blocks = headers.metadata.get(f"{architecture}.block_count")
+    extra = headers.metadata.get(f"{architecture}.nextn_predict_layers", 0)
+    trunk = blocks - extra if isinstance(blocks, int) and isinstance(extra, int) else sys.maxsize
+    packed = any(tensor.type == "U32" for tensor in headers.tensors)
+    quantization = _quantization(hub, repository) if packed else {}
     name = f"hub:{repository.repo_id}/{group.name}"
-    return headers, actual_weights(name, group.format, headers.tensors, group.nbytes, trunk)
+    return headers, actual_weights(name, group.format, headers.tensors, group.nbytes, trunk, quantization)
 
 
 def model_from_hub(
@@ -59,12 +63,14 @@ def model_from_hub(
     group = choose_group(_as_one(groups) if pattern is None else groups, pattern, repo_id)
     headers, weights = read_group(hub, repository, group)
     if group.format == SAFETENSORS:
-        model = _model_of_config(hub, repository)
+        place = f"{quoted(repository.repo_id)}: config.json"
+        model = model_from_config(config_of(hub, repository), repository.repo_id, place)
         weights = weights._replace(format=MLX)  # mlx-lm loads its own repositories and plain BF16 checkpoints
         _check_loadable(headers, group)
     else:
         config = config_of_gguf(headers.metadata, headers.tensors, quoted(group.name))
         model = actual_model(config, repo_id, catalog.models())
+    check_whole(headers.tensors, model.config, quoted(group.name))
     mmproj = [each.nbytes for each in groups if each.role == MMPROJ]
     note = f"weights: the tensor table of {quoted(group.name)} at {repository.commit[:12]}"
     note += "; from the cache, the Hub was not asked" if hub.from_cache else ""
@@ -72,11 +78,12 @@ def model_from_hub(
 
 
 def _as_one(groups: Sequence[FileGroup]) -> list[FileGroup]:
-    """Return the groups with all safetensors of one repository as one model: that is what they are without an index."""
-    models = [group for group in groups if group.format == SAFETENSORS and group.role != MMPROJ]
-    others = [group for group in groups if group not in models]
-    if len(models) < 2 or any("/" in group.name for group in models):
+    """Return the groups with all safetensors that mlx-lm loads as one model: model*.safetensors, no folders."""
+    tops = [group for group in groups if group.format == SAFETENSORS and "/" not in group.name]
+    models = [group for group in tops if group.name.startswith("model")]
+    if not models:
         return list(groups)
+    others = [group for group in groups if group not in tops]
     files = tuple(file for group in models for file in group.files)
     missing = sum(group.missing for group in models)
     return [*others, FileGroup("model.safetensors", SAFETENSORS, models[0].role, files, missing)]
@@ -95,7 +102,17 @@ def _check_loadable(headers: Headers, group: FileGroup) -> None:
         )
 
 
-def _model_of_config(hub: HubClient, repository: Repository) -> Model:
+def _quantization(hub: HubClient, repository: Repository) -> Mapping[str, Any]:
+    """Return how config.json says that an MLX repository is quantized, nothing if it does not say it."""
+    try:
+        found = config_of(hub, repository).get("quantization")
+    except (InputError, DataError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def config_of(hub: HubClient, repository: Repository) -> dict[str, Any]:
+    """Return what config.json of a repository says."""
     content = hub.content(repository, "config.json", MOST_CONFIG_BYTES)
     if content is None:
         raise InputError(f"{quoted(repository.repo_id)}: no config.json in it, so its architecture is not known")
@@ -105,4 +122,4 @@ def _model_of_config(hub: HubClient, repository: Repository) -> Model:
         raise DataError([f"{quoted(repository.repo_id)}: config.json is not JSON"]) from None
     if not isinstance(config, dict):
         raise DataError([f"{quoted(repository.repo_id)}: config.json is not an object"])
-    return model_from_config(config, repository.repo_id, f"{quoted(repository.repo_id)}: config.json")
+    return config

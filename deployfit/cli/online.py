@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,8 @@ import click
 
 from deployfit import catalog
 from deployfit.checks import Review
-from deployfit.cli.from_hub import MOST_CONFIG_BYTES, client
-from deployfit.crosscheck import Asked, changes, model_differences, repositories, sizes_of
+from deployfit.cli.from_hub import client, config_of
+from deployfit.crosscheck import Asked, changes, gone, model_differences, repositories, sizes_of
 from deployfit.errors import DeployfitError, HubError, InputError
 from deployfit.hub.client import HubClient
 from deployfit.models import Model
@@ -26,19 +25,25 @@ Found = list[PublishedSize] | DeployfitError
 
 
 class Today(NamedTuple):
-    """What the Hub has today: sizes, how the catalogue differs from it, and what could not be asked."""
+    """What the Hub has today: sizes, in which repositories, how the catalogue differs, and what could not be asked.
+
+    `complete`: whether all of the Hub's answers were such that one can go by them; that a repository is not there is.
+    """
 
     sizes: list[PublishedSize]
+    repo_ids: set[str]
     differences: list[str]
     not_asked: list[str]
+    complete: bool
 
 
-def ask_the_hub(models: Sequence[Model], publisher: str | None, *, offline: bool) -> Today:
+def ask_the_hub(models: Sequence[Model], publisher: str | None) -> Today:
     """Return today's sizes of every repository of these models, and the catalogue's differences.
 
-    What no longer exists is said and left out; if nothing can be reached at all, HubError is raised.
+    What does not exist is said and left out; if nothing can be reached at all, HubError is raised. The cache does not
+    answer here: it knows of other days.
     """
-    hub = client(offline=offline)
+    hub = client(offline=False)
     publishers = catalog.publishers()
     names = {model.name for model in models}
     wanted = [
@@ -50,26 +55,28 @@ def ask_the_hub(models: Sequence[Model], publisher: str | None, *, offline: bool
 
     def ask(asked: Asked) -> Found:
         try:
-            repository = hub.repository(asked.repo_id, None)
+            repository = hub.repository(asked.repo_id, None, today=True)
         except DeployfitError as error:
             return error
         return list(sizes_of(repository, asked, publishers[asked.publisher], date))
 
     sizes: list[PublishedSize] = []
-    not_asked: list[str] = []
-    unreachable: list[HubError] = []
+    repo_ids: set[str] = set()
+    failed: list[DeployfitError] = []
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         for asked, found in zip(wanted, _with_bar(pool.map(ask, wanted), len(wanted)), strict=True):
             if isinstance(found, DeployfitError):
-                not_asked.append(f"{asked.repo_id}: {found}")
-                if isinstance(found, HubError):
-                    unreachable.append(found)
+                failed.append(found)
             else:
                 sizes += found
-    if wanted and len(unreachable) == len(wanted):
-        raise unreachable[0]
-    differences = [] if publisher else [line for model in models for line in _differences(hub, model, not_asked)]
-    return Today(sizes, differences, not_asked)
+                repo_ids.add(asked.repo_id)
+    if not sizes:
+        for error in failed:
+            if isinstance(error, HubError):
+                raise error
+    differences = [] if publisher else [line for model in models for line in _differences(hub, model, failed)]
+    complete = not any(isinstance(error, HubError) for error in failed)
+    return Today(sizes, repo_ids, differences, list(dict.fromkeys(map(str, failed))), complete)
 
 
 def _with_bar(answers: Iterable[Found], length: int) -> list[Found]:
@@ -79,31 +86,29 @@ def _with_bar(answers: Iterable[Found], length: int) -> list[Found]:
         return list(bar)
 
 
-def _differences(hub: HubClient, model: Model, not_asked: list[str]) -> list[str]:
+def _differences(hub: HubClient, model: Model, failed: list[DeployfitError]) -> list[str]:
     if not model.hub_repo:
         return []
     try:
-        repository = hub.repository(model.hub_repo, None)
-        content = hub.content(repository, "config.json", MOST_CONFIG_BYTES)
-        config = None if content is None else json.loads(content)
-    except (DeployfitError, ValueError, RecursionError) as error:
-        said = str(error) if isinstance(error, DeployfitError) else "config.json is not JSON"
-        not_asked.append(f"{model.hub_repo}: {said}")
+        repository = hub.repository(model.hub_repo, None, today=True)
+        return model_differences(model, repository, config_of(hub, repository))
+    except DeployfitError as error:
+        failed.append(error)
         return []
-    return model_differences(model, repository, config if isinstance(config, dict) else None)
-
-
-def changed(today: Today) -> list[PublishedSize]:
-    """Return today's sizes that are not written down yet."""
-    return changes(today.sizes, catalog.published_sizes())
 
 
 def review_of(today: Today) -> Review:
     """Return what somebody should look at."""
-    new = tuple(
-        f"{size.publisher}:{size.recipe} of {size.model}: {size.nbytes:,} bytes today" for size in changed(today)
-    )
-    return Review(tuple(today.differences), new, tuple(today.not_asked))
+    known = catalog.published_sizes()
+    new = [
+        f"{size.publisher}:{size.recipe} of {size.model}: {size.nbytes:,} bytes today"
+        for size in changes(today.sizes, known)
+    ]
+    lost = [
+        f"{size.publisher}:{size.recipe} of {size.model}, written down {size.date or 'without a date'}"
+        for size in gone(today.sizes, known, today.repo_ids)
+    ]
+    return Review(tuple(today.differences), tuple(new), tuple(lost), tuple(today.not_asked))
 
 
 def all_or(name: str | None) -> list[Model]:

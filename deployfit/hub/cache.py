@@ -9,23 +9,22 @@ import tempfile
 from pathlib import Path
 
 ENVIRONMENT = "DEPLOYFIT_CACHE"
+DIGEST_BYTES = hashlib.sha256().digest_size
 MOST_ENTRY_BYTES = 256 * 2**20
 
 
 def default_folder() -> Path:
     """Return the folder: $DEPLOYFIT_CACHE, or deployfit in the user's cache folder."""
-    chosen = os.environ.get(ENVIRONMENT)
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "deployfit"
+    shared = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "deployfit")
+    return Path(os.path.expanduser(os.environ.get(ENVIRONMENT) or shared))
 
 
 class Cache:
     """Bytes by key. Keys become digests, so that no name ever becomes a path; writes are atomic.
 
     Two processes may use it at once: each writes a file of its own and renames it. A cache that cannot be
-    written is no error, only slow.
+    written is no error, only slow; an entry that a disk or somebody damaged does not have its digest any more,
+    and is as if it were not there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,9 +33,11 @@ class Cache:
     def get(self, *key: str) -> bytes | None:
         """Return what was put under this key, None if nothing was."""
         try:
-            return self._path(key).read_bytes()
+            kept = self._path(key).read_bytes()
         except OSError:
             return None
+        digest, content = kept[:DIGEST_BYTES], kept[DIGEST_BYTES:]
+        return content if hashlib.sha256(content).digest() == digest else None
 
     def put(self, content: bytes, *key: str) -> None:
         """Keep bytes under a key."""
@@ -48,7 +49,7 @@ class Cache:
             number, name = tempfile.mkstemp(dir=path.parent)
             try:
                 with os.fdopen(number, "wb") as file:
-                    file.write(content)
+                    file.write(hashlib.sha256(content).digest() + content)
                 os.replace(name, path)
             except OSError:
                 with contextlib.suppress(OSError):

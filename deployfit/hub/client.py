@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import NoReturn, TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_url
+from huggingface_hub import HfApi, constants, get_session, hf_hub_url
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -24,18 +26,24 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff
+from huggingface_hub.utils import (
+    build_hf_headers,
+    hf_raise_for_status,
+    http_stream_backoff,
+    parse_ratelimit_headers,
+)
 
 from deployfit.errors import HubError, InputError, quoted
 from deployfit.hub.cache import Cache
 from deployfit.repository import RepoFile, Repository
 
-TIMEOUT_SECONDS = 20.0
 WAITS = (0.5, 1.0)  # seconds before a second and a third try
 MOST_WAIT_SECONDS = 10  # that a server may ask to wait
 MOST_SECONDS = 120.0  # for one range, however slowly it drips
-MOST_FILES = 100_000
-MOST_PREFIX_BYTES = 256 * 2**20
+# From so many files on, or empty, the list that comes with model_info may be cut short by caches of the Hub. Its own
+# client distrusted it from 50,000 files on (huggingface_hub #3122, May 2025), then from 1,000 (#3565, November 2025).
+MANY_FILES = 1_000
+MOST_PAGES = 100  # of 1,000 files each
 T = TypeVar("T")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -51,18 +59,19 @@ class HubClient:
         self.from_cache = False  # whether an answer came from the cache because the Hub could not be asked
         self._api = HfApi(library_name="deployfit")
 
-    def repository(self, repo_id: str, revision: str | None) -> Repository:
+    def repository(self, repo_id: str, revision: str | None, *, today: bool = False) -> Repository:
         """Return a repository at a revision ("main" if none is named).
 
-        A commit is looked up once; a branch each time, but offline its last known state is taken.
+        A commit is looked up once; a branch each time, but if the Hub cannot be asked its last known state is
+        taken, unless it is today's that is wanted.
         """
         asked = revision or constants.DEFAULT_REVISION
         key = ("repository", constants.ENDPOINT, repo_id, asked)
-        cached = self._cache.get(*key)
+        cached = None if today else _repository_from_json(self._cache.get(*key))
         if cached is not None and (self.offline or _COMMIT.fullmatch(asked)):
             self.from_cache = self.offline
-            return _repository_from_json(cached, repo_id)
-        if self.offline:
+            return cached
+        if self.offline and not today:
             raise HubError(
                 f"{quoted(repo_id)} at {quoted(asked)} is not in the cache; ask once without --offline"
                 " (and without HF_HUB_OFFLINE)"
@@ -73,7 +82,7 @@ class HubClient:
             if cached is None:
                 raise
             self.from_cache = True
-            return _repository_from_json(cached, repo_id)
+            return cached
         content = _repository_to_json(found)
         self._cache.put(content, *key)
         self._cache.put(content, "repository", constants.ENDPOINT, repo_id, found.commit)
@@ -82,13 +91,17 @@ class HubClient:
     def _ask(self, repo_id: str, revision: str) -> Repository:
         try:
             info = _retrying(
-                lambda: self._api.model_info(repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_SECONDS)
+                lambda: self._api.model_info(
+                    repo_id, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
+                )
             )
-            files = [_repo_file(sibling) for sibling in info.siblings or []]
             commit = str(info.sha or "")
+            files = [_repo_file(each.rfilename, each.size, each.blob_id, each.lfs) for each in info.siblings or []]
+            if (not files or len(files) >= MANY_FILES) and _COMMIT.fullmatch(commit):
+                files = list(_tree(repo_id, commit))
         except Exception as error:
             _fail(error, f"{quoted(repo_id)} at {quoted(revision)}")
-        if not _COMMIT.fullmatch(commit) or len(files) > MOST_FILES or any(file is None for file in files):
+        if not _COMMIT.fullmatch(commit) or any(file is None for file in files):
             raise HubError(f"{quoted(repo_id)}: the Hub's answer is not a list of files with sizes; try again later")
         params = getattr(info.safetensors, "parameters", None)
         return Repository(
@@ -102,8 +115,6 @@ class HubClient:
     def prefix(self, repository: Repository, file: RepoFile, nbytes: int) -> bytes:
         """Return the first bytes of a file, up to so many; what the cache has is not asked for again."""
         nbytes = min(nbytes, file.nbytes)
-        if nbytes > MOST_PREFIX_BYTES:
-            raise InputError(f"{quoted(file.name)}: a header of more than 256 MiB is not read")
         key = _prefix_key(repository, file)
         known = self._cache.get(*key) or b""
         if len(known) >= nbytes:
@@ -156,7 +167,12 @@ def _received(url: str, headers: Mapping[str, str], start: int, stop: int) -> by
     received = bytearray()
     deadline = time.monotonic() + MOST_SECONDS
     with http_stream_backoff(
-        "GET", url, max_retries=0, headers=dict(headers), timeout=TIMEOUT_SECONDS, follow_redirects=True
+        "GET",
+        url,
+        max_retries=0,
+        headers=dict(headers),
+        timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        follow_redirects=True,
     ) as response:
         hf_raise_for_status(response)
         if response.status_code == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -177,13 +193,11 @@ def _retrying(call: Callable[[], T]) -> T:
         try:
             return call()
         except HfHubHTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            if status == 429:
-                after = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-                if not after.isdigit() or int(after) > MOST_WAIT_SECONDS:
+            if error.response.status_code == 429:
+                wait = _asked_to_wait(error.response)
+                if wait > MOST_WAIT_SECONDS:
                     raise
-                wait = float(after)
-            elif status < 500:
+            elif error.response.status_code < 500:
                 raise
         except (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError):
             pass
@@ -191,13 +205,44 @@ def _retrying(call: Callable[[], T]) -> T:
     return call()
 
 
-def _repo_file(sibling: Any) -> RepoFile | None:
+def _asked_to_wait(response: httpx2.Response) -> float:
+    """Return the seconds after which a server that was asked too often may be asked again; endless if it says none."""
+    limit, after = parse_ratelimit_headers(response.headers), response.headers.get("Retry-After", "")
+    return float(limit.reset_in_seconds if limit else after if after.isdigit() else "inf")
+
+
+def _tree(repo_id: str, commit: str) -> Iterator[RepoFile | None]:
+    """Yield all files of a commit, page by page.
+
+    `HfApi.list_repo_tree` asks the same, but without a timeout, waits for minutes if the Hub says so, and takes the
+    token along to wherever the next page is said to be.
+    """
+    url = f"{constants.ENDPOINT}/api/models/{repo_id}/tree/{commit}?recursive=true"
+    for _ in range(MOST_PAGES):
+        response = _retrying(partial(_page, url))
+        for row in response.json():
+            if row["type"] == "file":
+                yield _repo_file(row["path"], row["size"], row["oid"], row.get("lfs"))
+        url = response.links.get("next", {}).get("url", "")
+        if not url:
+            return
+        if not url.startswith(f"{constants.ENDPOINT}/"):
+            raise HubError(f"{quoted(repo_id)}: the next page of its files is on another host; is HF_ENDPOINT right?")
+    raise HubError(f"{quoted(repo_id)}: more than {MOST_PAGES} pages of files; that is no repository of a model")
+
+
+def _page(url: str) -> httpx2.Response:
+    headers = build_hf_headers(library_name="deployfit")
+    response = get_session().get(url, headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    hf_raise_for_status(response)
+    return response
+
+
+def _repo_file(name: object, size: object, blob_id: object, lfs: Mapping[str, object] | None) -> RepoFile | None:
     """Return a file of the Hub's list, None if it does not say name and size."""
-    name, size = sibling.rfilename, sibling.size
     if not isinstance(name, str) or not isinstance(size, int) or size < 0:
         return None
-    lfs = sibling.lfs
-    etag = getattr(lfs, "sha256", None) or (lfs or {}).get("sha256") if lfs else sibling.blob_id
+    etag = (lfs.get("sha256") or lfs.get("oid")) if lfs else blob_id
     return RepoFile(name=name, nbytes=size, etag=str(etag or ""))
 
 
@@ -211,17 +256,16 @@ def _repository_to_json(repository: Repository) -> bytes:
     return json.dumps(repository._asdict() | {"files": [list(file) for file in repository.files]}).encode()
 
 
-def _repository_from_json(content: bytes, repo_id: str) -> Repository:
-    """Return what the cache kept; raise HubError if somebody else wrote there."""
+def _repository_from_json(content: bytes | None) -> Repository | None:
+    """Return what the cache kept, None if it has nothing that this version reads."""
     try:
-        fields = json.loads(content)
-        files = tuple(RepoFile(str(name), int(size), str(etag)) for name, size, etag in fields["files"])
-        return Repository(repo_id, str(fields["revision"]), str(fields["commit"]), files, _counts(fields["params"]))
+        fields = json.loads(content or b"")
+        return Repository(**fields | {"files": tuple(RepoFile(*file) for file in fields["files"])})
     except (ValueError, KeyError, TypeError):
-        raise HubError(f"{quoted(repo_id)}: the cache is damaged; delete its folder") from None
+        return None
 
 
-REFUSALS: tuple[tuple[type[Exception], Callable[[str], Exception]], ...] = (
+REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[str], Exception]], ...] = (
     (HFValidationError, lambda what: InputError(f"{what}: not a repository's name; give owner/name")),
     (
         GatedRepoError,
@@ -235,12 +279,18 @@ REFUSALS: tuple[tuple[type[Exception], Callable[[str], Exception]], ...] = (
             f"{what}: no such repository, or a private one; check the name, log in or set HF_TOKEN"
         ),
     ),
+    (UnicodeEncodeError, lambda what: InputError(f"{what}: HF_TOKEN is no token; it has letters that none has")),
+    (
+        (httpx2.InvalidURL, httpx2.UnsupportedProtocol),
+        lambda what: InputError(f"{what}: HF_ENDPOINT is no address such as https://huggingface.co"),
+    ),
+    (ImportError, lambda what: InputError(f"{what}: for a SOCKS proxy install socksio, or unset the proxy's variable")),
     (OfflineModeIsEnabled, lambda what: HubError(f"{what}: offline by HF_HUB_OFFLINE; unset it to ask the Hub")),
     (httpx2.TimeoutException, lambda what: HubError(f"{what}: the Hub did not answer in time; try again later")),
     (httpx2.TooManyRedirects, lambda what: HubError(f"{what}: the Hub redirects in a circle; try again later")),
     (
         httpx2.TransportError,
-        lambda what: HubError(f"{what}: the Hub cannot be reached; check the network, or --offline"),
+        lambda what: HubError(f"{what}: the Hub cannot be reached; check the network"),
     ),
 )
 
@@ -253,12 +303,17 @@ def _fail(error: Exception, what: str) -> NoReturn:
         if isinstance(error, kind):
             raise refusal(what) from None
     if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code if error.response is not None else 0
+        status = error.response.status_code
         if status in (401, 403):
-            raise InputError(f"{what}: access denied (HTTP {status}); log in or set HF_TOKEN") from None
+            raise InputError(f"{what}: access denied (HTTP {status}); log in, or check HF_TOKEN") from None
         if status == 429:
-            raise HubError(f"{what}: too many requests (HTTP 429); wait, or log in for a higher limit") from None
+            seconds = _asked_to_wait(error.response)
+            wait = "wait" if math.isinf(seconds) else f"wait {seconds:.0f} s"
+            raise HubError(f"{what}: too many requests (HTTP 429); {wait}, or log in for a higher limit") from None
         raise HubError(f"{what}: the Hub answered HTTP {status}; try again later") from None
-    if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
+    if isinstance(error, OSError):
+        why = error.strerror or "system error"
+        raise HubError(f"{what}: {why}; check the network, SSL_CERT_FILE and the proxy's variables") from None
+    if isinstance(error, (ValueError, KeyError, TypeError, AttributeError, RecursionError)):
         raise HubError(f"{what}: the Hub's answer cannot be read; is HF_ENDPOINT right?") from None
     raise error

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from deployfit.errors import DataError, InputError, quoted
 from deployfit.formats.gguf_reader import GgufHeader, NeedMore
 from deployfit.formats.gguf_reader import read_header as read_gguf
+from deployfit.formats.prefix import MOST_HEADER_BYTES
 from deployfit.formats.safetensors_reader import read_header as read_safetensors
 from deployfit.hub.client import HubClient
 from deployfit.quants.actual import ActualTensor
@@ -63,7 +64,7 @@ def _read(client: HubClient, repository: Repository, file: RepoFile, format_name
         except NeedMore as more:
             wanted = max(more.nbytes, NEXT_BYTES if format_name == "GGUF" else 0)
             if len(data) >= NEXT_BYTES:
-                wanted = max(wanted, 2 * len(data))
+                wanted = max(wanted, min(2 * len(data), MOST_HEADER_BYTES))
         except DataError:
             client.forget(repository, file)
             raise

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deployfit.architectures.qwen35 import Part, Qwen35, Vision
 from deployfit.basis import Basis
@@ -14,6 +15,8 @@ from deployfit.quants.weights import GGUF, Options, Weights, is_embedding, is_ex
 
 Metadata = Mapping[str, int | float | bool | str]
 ARCHITECTURES = ("qwen35", "qwen35moe")
+MLX_BITS = (1, 2, 3, 4, 5, 6, 8)
+LAYER = re.compile(r"(?:^blk|\.layers)\.([0-9]{1,4})\.")
 
 
 class ActualTensor(NamedTuple):
@@ -38,8 +41,36 @@ def part_of(name: str, trunk_layers: int) -> Part:
     return Part.MTP if is_extra_block or name.startswith("mtp.") else Part.TEXT
 
 
+def count_params(tensors: Sequence[ActualTensor], quantization: Mapping[str, Any]) -> int:
+    """Return how many parameters the tensors stand for; `quantization` is that of an MLX repository's config.json.
+
+    MLX packs them into U32, with scales (and biases) beside them that are none.
+
+    >>> packed = [ActualTensor("a.weight", (8, 16), "U32", 512), ActualTensor("a.scales", (8, 2), "BF16", 32)]
+    >>> count_params(packed, {"bits": 4}), count_params(packed, {"bits": 4, "a": {"bits": 8}}), count_params(packed, {})
+    (1024, 512, 144)
+    """
+    types = {tensor.name: tensor.type for tensor in tensors}
+    count = 0
+    for tensor in tensors:
+        module, _, kind = tensor.name.rpartition(".")
+        own = quantization.get(module)
+        bits = (own if isinstance(own, dict) else quantization).get("bits")
+        is_packed = types.get(f"{module}.weight") == "U32" and f"{module}.scales" in types
+        if not is_packed or type(bits) is not int or bits not in MLX_BITS:
+            count += prod(tensor.shape)
+        elif kind == "weight":
+            count += prod(tensor.shape) * 32 // bits
+    return count
+
+
 def actual_weights(
-    name: str, format_name: str, tensors: Sequence[ActualTensor], file_bytes: int, trunk_layers: int
+    name: str,
+    format_name: str,
+    tensors: Sequence[ActualTensor],
+    file_bytes: int,
+    trunk_layers: int,
+    quantization: Mapping[str, Any],
 ) -> Weights:
     """Return the weights that a file's tensor table lists."""
     sizes = dict.fromkeys(Part, 0)
@@ -57,11 +88,22 @@ def actual_weights(
         mtp_bytes=sizes[Part.MTP],
         vision_bytes=sizes[Part.VISION],
         file_bytes=file_bytes,
-        params=max(1, sum(prod(tensor.shape) for tensor in tensors)),
+        params=max(1, count_params(tensors, quantization)),
         basis=Basis.MEASURED,
         embedding_bytes=embedding_bytes,
         expert_bytes=expert_bytes,
     )
+
+
+def check_whole(tensors: Sequence[ActualTensor], config: Qwen35, place: str) -> None:
+    """Raise InputError for what holds no whole model, such as an adapter or a repository that is still uploaded."""
+    layers = config.num_hidden_layers
+    text = [tensor.name for tensor in tensors if part_of(tensor.name, layers) is Part.TEXT]
+    numbers = {int(number) for name in text for number in LAYER.findall(name)}
+    missing = len(set(range(layers)) - numbers)
+    if missing or not any(map(is_embedding, text)):
+        what = f"the tensors of {missing} of {layers} layers are" if missing else "the embedding table is"
+        raise InputError(f"{place}: {what} missing, so it is no whole model (deployfit hub shows what is there)")
 
 
 class ActualQuant(NamedTuple):

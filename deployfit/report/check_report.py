@@ -113,10 +113,12 @@ def check_junit(checked: Sequence[Checked], summary: Summary, rows: int, review:
         "testsuite", name="deployfit check", tests=str(summary.rows), failures=str(summary.failed), errors="0"
     )
     for row in check_frame(checked).to_dict("records"):
-        name = f"{row['file']} {row['date']}".strip()
+        name = f"{row['file']} {row['of']} {row['date']}".strip() + f", {row['published_bytes']} bytes"
         case = ElementTree.SubElement(suite, "testcase", classname=row["model"], name=name)
         if not row["passes"]:
             sizes = f"published {row['published_bytes']}, estimated {row['estimated_bytes']}"
             ElementTree.SubElement(case, "failure", message=f"{sizes}, error {row['error_percent']:.3f} %")
+    if review.lines:
+        ElementTree.SubElement(suite, "system-out").text = "\n".join(review.lines)
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)

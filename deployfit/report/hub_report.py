@@ -43,9 +43,14 @@ class HubView(NamedTuple):
     from_cache: bool
 
 
+def printable(name: str) -> str:
+    """Return a name with its control characters made visible."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+
+
 def shown(name: str) -> str:
-    """Return a name that is safe to print: control characters made visible, cut in the middle if it is very long."""
-    clean = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+    """Return a name for a table: printable, and cut in the middle if it is very long."""
+    clean = printable(name)
     return clean if len(clean) <= MOST_PRINTED else clean[: MOST_PRINTED // 2] + "..." + clean[-MOST_PRINTED // 2 :]
 
 
@@ -55,7 +60,7 @@ def _title(view: HubView) -> str:
     cached = "; from the cache, the Hub was not asked" if view.from_cache else ""
     return (
         f"{shown(repository.repo_id)} at {shown(repository.revision)} ({repository.commit[:12]}):"
-        f" {gb(repository.nbytes)} GB (10^9 bytes) in {len(repository.files):,} files: {formats}{cached}"
+        f" {gb(repository.nbytes)} GB (10^9 bytes) in {len(repository.files):,} files: {formats or 'none'}{cached}"
     )
 
 
@@ -81,9 +86,10 @@ def _params(repository: Repository) -> list[str]:
 
 def _detail_title(detail: Detail) -> str:
     weights = detail.weights
+    counted = "numbers" if "I32" in detail.by_type else "parameters"  # GPTQ packs eight into one
     return (
         f"{shown(detail.group.name)}: {len(detail.tensors):,} tensors ({contents_of(weights)}),"
-        f" {weights.params:,} numbers, {weights.bits_per_weight:.2f} bits each,"
+        f" {weights.params:,} {counted}, {weights.bits_per_weight:.2f} bits each,"
         f" {weights.tensor_bytes:,} of {weights.file_bytes:,} bytes"
     )
 
@@ -140,7 +146,7 @@ def _rows(view: HubView) -> list[dict[str, object]]:
 
 def hub_csv(view: HubView) -> str:
     """Return a CSV row per model file, in bytes."""
-    return csv_text(_rows(view)) if view.groups else ""
+    return csv_text([row | {"file": printable(str(row["file"]))} for row in _rows(view)]) if view.groups else ""
 
 
 def hub_json(view: HubView) -> str:
