@@ -8,6 +8,7 @@ in this order, and leave out those that they do not depend on. What cannot be ma
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,11 @@ class Grid(NamedTuple):
     def shape(self) -> tuple[int, int, int, int, int]:
         """How many there are along each axis."""
         return len(self.models), len(self.quants), len(self.settings), len(self.contexts), len(self.places)
+
+    @property
+    def points(self) -> int:
+        """How many there are in all."""
+        return prod(self.shape)
 
 
 class Swept(NamedTuple):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import os
+from pathlib import Path
+
 import numpy as np
+import pytest
+from conftest import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,3 +175,107 @@ def test_rows_are_pythons_own_numbers_and_words() -> None:
     )
     (row,) = swept.rows()
     assert {type(value) for value in row} <= {int, str, bool, type(None)}
+
+
+WORDS = ["sweep", "Qwen3.5-9B", "Qwen3.5-27B", "--quant", "Q4_K_M", "--quant", "mlx-community:4bit"]
+WORDS += ["--context", "8k", "--context", "300k", "--mac", "24", "--mac", "m4 max 64", "--macos", "15", "--macos", "26"]
+WORDS += ["--kv-type", "f16", "--kv-type", "q8_0", "--kv-bits", "16", "--kv-bits", "4"]
+
+
+@pytest.fixture(scope="module")
+def written() -> list[dict[str, object]]:
+    """The rows of `deployfit sweep --format json`."""
+    done = run(*WORDS, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["schema"] == "deployfit/sweep/1"
+    rows: list[dict[str, object]] = report["rows"]
+    return rows
+
+
+def test_the_command_says_what_fit_says(written: list[dict[str, object]]) -> None:
+    assert len(written) == 2 * (2 + 2) * 1 * 2 * 2
+    for row in (written[0], written[-1]):
+        kv = ["--kv-type", str(row["kv_type_k"])] if row["kv_type_k"] else ["--kv-bits", str(row["kv_bits"])]
+        mac = ["--mac", str(row["mac"]), "--macos", str(row["macos"]), "--context", "8k"]
+        done = run("fit", str(row["model"]), "--quant", str(row["recipe"]), *mac, *kv, "--format", "json")
+        (expected,) = json.loads(done.stdout)["rows"]
+        basis = expected["basis"]["weights_bytes"]
+        assert row == {name: expected[name] for name in COLUMNS if name != "weights_basis"} | {"weights_basis": basis}
+
+
+def test_csv_and_a_file_hold_the_same_rows(written: list[dict[str, object]], tmp_path: Path) -> None:
+    done = run(*WORDS, "--format", "csv")
+    file = tmp_path / "rows.csv"
+    assert run(*WORDS, "--format", "csv", "--output", str(file)).stderr == f"32 estimates written to {file}\n"
+    assert file.read_text(encoding="utf-8") == done.stdout
+    as_text = [
+        {
+            name: "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in row.items()
+        }
+        for row in written
+    ]
+    assert list(csv.DictReader(done.stdout.splitlines())) == as_text
+
+
+def test_parquet_and_the_frame_hold_the_same_rows(written: list[dict[str, object]], tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "rows.parquet"
+    done = run(*WORDS, "--format", "parquet", "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    assert parquet.read_table(file).to_pylist() == written
+
+
+def test_the_frame_keeps_whole_numbers_whole() -> None:
+    from deployfit.report.sweep_report import frame
+
+    four = find_quant("4bit", SHELF)
+    hows = [LlamaCppSettings(1)], [MlxSettings(1)]
+    grids = [
+        Grid([models()["Qwen3.5-4B"]], [quant], how, [512, 1024], [place_of(8, 26, 0)])
+        for quant, how in zip((find_quant("Q4_K_M", SHELF), four), hows, strict=True)
+    ]
+    swept = [sweep(grid) for grid in grids]
+    table = frame(swept)
+    assert list(table.columns) == list(COLUMNS)
+    rows = [row for each in swept for row in each.rows()]
+    assert table.astype(object).where(table.notna(), None).values.tolist() == [list(row) for row in rows]
+    assert str(table["kv_bits"].dtype) == "Int64"
+    assert frame([]).empty
+
+
+def test_text_says_how_many_there_are_and_shows_the_first() -> None:
+    lines = run(*WORDS).stdout.splitlines()
+    assert lines[0].startswith("llama.cpp: 2 models x 1 recipe x 2 settings x 2 contexts x 4 Macs: fits ")
+    assert lines[2] == "32 left out, as they cannot be: context: 307,200 tokens; choose from 1 to the trained 262,144"
+    assert len(lines) == 3 + 2 + 20 + 2
+    assert lines[-1].startswith("The first 20 of 32; all of them: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--context", "300k"], "context: 307,200 tokens; choose from 1 to the trained 262,144"),
+        (["--quant", "4bit", "--mtp"], "mlx-lm and mlx-vlm drop the MTP layer; leave out --mtp"),
+        (["--kv-bits", "4"], "--kv-bits is an option of mlx, and nothing asked for runs on it; leave it out"),
+        (["--format", "parquet"], "parquet is no text for standard output; say where to with --output FILE"),
+        (["--format", "xml"], "no format 'xml'; known: text, json, csv, parquet"),
+        (["--mac", "33"], "no Mac with 33 GB; Macs were sold with"),
+        (["--output", "missing/rows.csv"], "cannot write the answer: No such file or directory"),
+        (["--parallel", "9" * 9], "parallel: 999,999,999 sequences; choose from 1 to 256"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words: list[str], said: str, tmp_path: Path) -> None:
+    done = run("sweep", "Qwen3.5-4B", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+
+
+def test_parquet_without_pyarrow_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('as if it were not installed')\n", encoding="utf-8")
+    words = ["sweep", "Qwen3.5-4B", "--format", "parquet", "--output", "rows.parquet"]
+    done = run(*words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "deployfit: parquet needs pyarrow: pip install pyarrow, or choose --format csv\n"

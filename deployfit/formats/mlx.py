@@ -7,6 +7,7 @@ Source: mlx-lm 0.32.2 and mlx-vlm 0.7.10 (2026-08), mlx 0.32.4.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -114,14 +115,15 @@ class MlxTensor(NamedTuple):
         return prod(self.shape)
 
 
-def mlx_tensors(config: Qwen35, *, vision: bool) -> list[MlxTensor]:
+@lru_cache(maxsize=8)
+def mlx_tensors(config: Qwen35, *, vision: bool) -> Sequence[MlxTensor]:
     """Return what mlx-lm (or with the vision tower mlx-vlm) loads of a checkpoint, before quantization."""
     tensors = [_tensor(name, shape) for name, shape in _unfused(config)]
     if vision:
         for name, shape in vision_shapes(config.vision):
             renamed = "vision_tower." + name.removeprefix("model.visual.")
             tensors.append(MlxTensor(renamed, shape, layer=-1, is_matrix=False, part=Part.VISION))
-    return tensors
+    return tuple(tensors)
 
 
 def _unfused(config: Qwen35) -> Iterator[tuple[str, tuple[int, ...]]]:
