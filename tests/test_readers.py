@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import resource
+import signal
 import struct
-import time
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +35,27 @@ from deployfit.units import ceil_to
 FUZZ = settings(max_examples=400, deadline=None, derandomize=True)
 PLACE = "a.gguf"
 ESCAPE = "\x1b[31mred\x07"
-SECONDS = 1.0
+MOST_SECONDS = 60  # of the processor, for a whole test; all take below 5
+MOST_GROWTH = 300 * 2**20
+
+
+@pytest.fixture(autouse=True, scope="module")
+def alarm() -> Iterator[None]:
+    """Let SIGVTALRM fail the test that is running."""
+
+    def late(*_: object) -> None:
+        raise AssertionError(f"a reader was kept busy for {MOST_SECONDS} s of the processor's time")
+
+    before = signal.signal(signal.SIGVTALRM, late)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def bounded_time(alarm: None) -> None:
+    """Start the clock anew: it counts work, not how busy the machine is with other things."""
+    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
 
 
 # Writing: by llama.cpp's own package, and by hand where that one is too honest
@@ -122,11 +147,9 @@ def fetched(read: Read, data: bytes, file_bytes: int, first: int = 4 * 2**20) ->
 
 
 def complaint(read: Read, data: bytes, file_bytes: int | None = None) -> str:
-    """Return the one line with which a file is refused, soon."""
-    start = time.perf_counter()
+    """Return the one line with which a file is refused."""
     with pytest.raises(DataError) as caught:
         read(data, len(data) + 4096 if file_bytes is None else file_bytes, PLACE)
-    assert time.perf_counter() - start < SECONDS
     return one_line(caught.value)
 
 
@@ -164,8 +187,7 @@ def check_safetensors(tensors: tuple[StoredTensor, ...], file_bytes: int) -> Non
 
 
 def survives(read: Read, check: Callable[[Any, int], None], data: bytes, file_bytes: int) -> str:
-    """Whatever the bytes: a header that can be true, NeedMore or one line, soon."""
-    start = time.perf_counter()
+    """Whatever the bytes: a header that can be true, NeedMore or one line."""
     try:
         check(read(data, file_bytes, PLACE), file_bytes)
         how = "read"
@@ -174,7 +196,6 @@ def survives(read: Read, check: Callable[[Any, int], None], data: bytes, file_by
         how = "more"
     except DataError as error:
         how = one_line(error)
-    assert time.perf_counter() - start < SECONDS
     return how
 
 
@@ -302,14 +323,9 @@ def vocabulary() -> bytes:
     return gguf_file(key_values, [record("w", (32,), 0, 0)])
 
 
-def test_a_real_vocabulary_is_read_quickly_in_few_requests(vocabulary: bytes) -> None:
+def test_a_real_vocabulary_is_read_in_few_requests(vocabulary: bytes) -> None:
     file_bytes = ceil_to(len(vocabulary), 32) + 128
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        header = gguf_reader.read_header(vocabulary, file_bytes, PLACE)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.15
+    header = gguf_reader.read_header(vocabulary, file_bytes, PLACE)
     assert header.array_lengths["tokenizer.ggml.tokens"] == 248_320
     again, requests = fetched(gguf_reader.read_header, vocabulary + bytes(160), file_bytes)
     assert again == header
@@ -529,8 +545,11 @@ def full_of_strings() -> bytes:
     return gguf_file([key_value("k", 9, array(8, 4_000_000, bytes(32_000_000)))])
 
 
-@pytest.mark.parametrize("build", [full_of_tensors, full_of_keys, full_of_strings])
-def test_the_largest_headers_take_below_a_second(build: Callable[[], bytes]) -> None:
+LARGEST = [full_of_tensors, full_of_keys, full_of_strings]
+
+
+@pytest.mark.parametrize("build", LARGEST)
+def test_the_largest_headers_are_read(build: Callable[[], bytes]) -> None:
     data = build()
     assert survives(gguf_reader.read_header, check_gguf, data, len(data) + 2**25) == "read"
 
@@ -622,11 +641,11 @@ def test_hostile_safetensors(data: bytes, expected: str) -> None:
     assert expected in complaint(safetensors_reader.read_header, data, 0 if not data else None)
 
 
-def test_a_safetensors_header_above_100_mb() -> None:
-    data = safetensors_file({}, 100_000_001)
-    assert "the header: more than 100,000,000 bytes of header" in complaint(
-        safetensors_reader.read_header, data, 10**12
-    )
+def test_a_safetensors_header_above_25_mb() -> None:
+    line = complaint(safetensors_reader.read_header, safetensors_file({}, 25_000_001), 10**12)
+    assert "a header of 25,000,001 bytes; at most 25,000,000 are read" in line
+    with pytest.raises(NeedMore):
+        safetensors_reader.read_header(safetensors_file({}, 25_000_000), 10**12, PLACE)
 
 
 BOMBS = {
@@ -637,12 +656,30 @@ BOMBS = {
     "long decimals": b'{"a":[' + (b"0." + b"1" * 4000 + b",") * 5000 + b"0]}",
     "a long decimal": b'{"a":0.' + b"1" * 20_000_000 + b"}",
     "a long text": b'{"a":"' + b"\\u00e9" * 3_000_000 + b'"}',
+    "a wide text": b'{"a":"' + b"x" * 24_990_000 + "\U0001f600".encode() + b'"}',  # four bytes a letter in Python
 }
 
 
 @pytest.mark.parametrize("header", BOMBS.values(), ids=BOMBS)
-def test_the_largest_json_takes_below_a_second(header: bytes) -> None:
+def test_the_largest_json_is_refused(header: bytes) -> None:
     complaint(safetensors_reader.read_header, safetensors_file(header))
+
+
+def growth(which: int) -> int:
+    """Return by how much this process has grown at most when it has read one of the largest headers."""
+    files = [(safetensors_reader.read_header, safetensors_file(header)) for header in BOMBS.values()]
+    read, data = files[which] if which < len(files) else (gguf_reader.read_header, LARGEST[which - len(files)]())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with contextlib.suppress(DataError):
+        read(data, len(data) + 2**25, PLACE)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit
+
+
+@pytest.mark.parametrize("which", range(len(BOMBS) + len(LARGEST)))
+def test_the_largest_headers_take_bounded_memory(which: int) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(growth, which).result() < MOST_GROWTH
 
 
 # Fuzzing

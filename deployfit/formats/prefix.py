@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from deployfit.errors import DataError, quoted
 
-MOST_HEADER_BYTES = 100_000_000  # safetensors' own bound; the largest GGUF headers of 2026 have some 20 MB
+MOST_HEADER_BYTES = 100_000_000  # the largest GGUF headers of 2026 have some 20 MB
 MOST_TENSORS = 65_536
 MOST_COUNT = 2**63 - 1  # what ggml and safetensors can count
 

@@ -18,6 +18,7 @@ __all__ = ["NeedMore", "StoredTensor", "read_header"]
 LENGTH = struct.Struct("<Q")
 METADATA = "__metadata__"
 MARKS = (b"{", b"[", b",", b":")
+MOST_BYTES = 25_000_000  # as huggingface_hub's parser; safetensors' own bound, 100 MB, could take 1 GB to read
 MOST_DIGITS = 20  # 64 bits
 MOST_MARKS = 2_000_000  # before JSON is parsed; a record of a tensor has about 14
 
@@ -71,9 +72,12 @@ def read_header(data: bytes, file_bytes: int, place: str) -> tuple[StoredTensor,
     """
     prefix = first_bytes(data, file_bytes, place)
     prefix.need(LENGTH.size, "the length of the header")
-    data_start = LENGTH.size + LENGTH.unpack_from(data)[0]
+    header_bytes = LENGTH.unpack_from(data)[0]
+    data_start = LENGTH.size + header_bytes
     if data[LENGTH.size : LENGTH.size + 1] not in (b"", b"{"):
         raise prefix.fault("not a safetensors file: its header is not a JSON object")
+    if MOST_BYTES < header_bytes <= file_bytes:
+        raise prefix.fault(f"a header of {header_bytes:,} bytes; at most {MOST_BYTES:,} are read")
     prefix.need(data_start, "the header")
     records = _parsed(prefix, data[LENGTH.size : data_start])
     tensors, spans = [], []
