@@ -23,7 +23,10 @@ if TYPE_CHECKING:  # what most answers do not need is imported where it is
     from deployfit.checks import Tolerance
     from deployfit.formats.checkpoint import CheckpointRecipe
     from deployfit.formats.mlx import MlxRecipe
+    from deployfit.measured import Rule as MeasurementRule
+    from deployfit.measured import SpeedRow
     from deployfit.quants.publishers import PublishedSize, Publisher
+    from deployfit.speed import Speeds
 
 MOST_CATALOG_BYTES = 16 * 2**20
 
@@ -159,6 +162,47 @@ def gpu_limits() -> list[LimitRow]:
     8
     """
     return parse_limits(_data_text("gpu_limits.csv"), "data/gpu_limits.csv")
+
+
+@cache
+def speeds() -> Speeds:
+    """Return what is known of speed.
+
+    >>> sorted(speeds().coefficients)
+    ['llama.cpp', 'mlx']
+    """
+    from deployfit.speed import Speeds, parse_coefficients, parse_drafting
+
+    return Speeds(
+        parse_coefficients(_data_text("speed_coefficients.csv"), "data/speed_coefficients.csv"),
+        parse_drafting(_data_text("mtp_speedups.csv"), "data/mtp_speedups.csv"),
+        macs(),
+    )
+
+
+@cache
+def measurement_rules() -> list[MeasurementRule]:
+    """Return what makes a measurement useless.
+
+    >>> measurement_rules()[0].reason
+    'drafts several tokens at once'
+    """
+    from deployfit.measured import parse_measurement_rules
+
+    return parse_measurement_rules(_data_text("measurement_rules.csv"), "data/measurement_rules.csv")
+
+
+@cache
+def speed_rows() -> dict[str, list[SpeedRow]]:
+    """Return the measured speeds: those that the rule was made with, and those that were collected afterwards.
+
+    >>> {name: rows[0].chip for name, rows in speed_rows().items()}
+    {'first': 'M1 Max', 'later': 'M1 Max'}
+    """
+    from deployfit.measured import parse_speed_rows
+
+    files = {"first": "mac_speeds.csv", "later": "mac_speeds_later.csv"}
+    return {name: parse_speed_rows(_data_text(file), f"data/{file}") for name, file in files.items()}
 
 
 def load_models(path: str, wanted: str) -> dict[str, Model]:

@@ -23,6 +23,7 @@ from deployfit.hardware import (
 from deployfit.models import Model
 from deployfit.quants.weights import GGUF, Options, Quant, Weights
 from deployfit.runtimes.running import Settings
+from deployfit.speed import Speed, Speeds
 from deployfit.units import MIB, ceil_to, gib
 
 
@@ -76,6 +77,8 @@ class Answer(NamedTuple):
     estimate: Estimate
     verdict: Verdict
     max_context_tokens: int
+    speed: Speed | None
+    no_speed: str  # why there is none
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
     advice: tuple[str, ...]
@@ -89,18 +92,20 @@ class Answer(NamedTuple):
     def basis(self) -> Mapping[str, Basis]:
         """How each figure is known."""
         known = {name + "_bytes": basis for name, basis in part_basis(self.weights).items()}
-        return known | {"gpu_limit_bytes": self.question.place.limit.basis}
+        known["gpu_limit_bytes"] = self.question.place.limit.basis
+        return known | ({"speed": self.speed.basis} if self.speed else {})
 
 
 class Fit:
     """Answers one question for any quant; `menu` is what may be advised instead."""
 
-    def __init__(self, question: Question, menu: Sequence[Quant], limits: Sequence[LimitRow]) -> None:
+    def __init__(self, question: Question, menu: Sequence[Quant], limits: Sequence[LimitRow], speeds: Speeds) -> None:
         if question.options.mtp and not question.model.config.mtp_num_hidden_layers:
             raise InputError(f"{question.model.name} has no MTP layer; leave out --mtp")
         question.settings.check(question.model.config)
         self.question = question
         self._limits = limits
+        self._speeds = speeds
         self._menu = menu
         self._weighed: dict[Quant, Weights] = {}
 
@@ -128,6 +133,10 @@ class Fit:
             estimate=needed,
             verdict=verdict,
             max_context_tokens=largest,
+            speed=self._speeds.speed(
+                question.place.mac, question.model.config, weights, question.settings, mtp=question.options.mtp
+            ),
+            no_speed=self._speeds.why_not(question.place.mac),
             notes=tuple(self._notes(weights, needed, verdict)),
             left_out=tuple(self._left_out(weights)),
             advice=tuple(self._advice(weights, needed, verdict, largest)),

@@ -51,11 +51,28 @@ class Mac(NamedTuple):
 
 
 class MacRow(NamedTuple):
-    """A row of `data/macs.csv`: a chip with one bandwidth, and the memory sizes it was sold with."""
+    """A row of `data/macs.csv`: a chip with one bandwidth, and the memory sizes it was sold with.
+
+    `fp16_tflops` are those of its largest GPU, with the neural accelerators in it if there are any.
+    """
 
     chip: str
     bandwidth_gb_s: int  # 0 where it is not known
     memory_gib: tuple[int, ...]
+    gpu_cores: int = 0  # of its largest GPU
+    fp16_tflops: float = 0.0  # 0 where they are not known
+    neural_accelerators: bool = False
+
+    @property
+    def generation(self) -> int:
+        """The chip's generation: 4 for an M4 Max, 0 if it is none of the M series."""
+        digits = self.chip.split()[0].removeprefix("M")
+        return int(digits) if digits.isdigit() else 0
+
+    @property
+    def shader_tflops(self) -> float:
+        """What the GPU does without its neural accelerators, which double it where there are any."""
+        return self.fp16_tflops / (2 if self.neural_accelerators else 1)
 
 
 class LimitRow(NamedTuple):
@@ -92,6 +109,7 @@ def parse_macs(text: str, place: str) -> list[MacRow]:
 
     def parse(row: Row) -> MacRow:
         sizes = row.text("memory_gib").split()
+        cores = row.text("gpu_cores").rpartition("-")[2]
         if not all(size.isdigit() for size in sizes):
             row.fault("memory_gib", "whole numbers")
             sizes = []
@@ -99,9 +117,13 @@ def parse_macs(text: str, place: str) -> list[MacRow]:
             chip=row.text("chip"),
             bandwidth_gb_s=row.number("bandwidth_gb_s", blank=True),
             memory_gib=tuple(map(int, sizes)),
+            gpu_cores=int(cores) if cores.isdigit() else row.number("gpu_cores"),
+            fp16_tflops=row.decimal("fp16_tflops", blank=True),
+            neural_accelerators=row.flag("neural_accelerators"),
         )
 
-    return parse_table(text, place, ["chip", "bandwidth_gb_s", "memory_gib"], parse)
+    columns = ["chip", "gpu_cores", "bandwidth_gb_s", "fp16_tflops", "neural_accelerators", "memory_gib"]
+    return parse_table(text, place, columns, parse)
 
 
 def parse_limits(text: str, place: str) -> list[LimitRow]:
@@ -157,12 +179,15 @@ def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
     return Mac(chip=chip, memory_bytes=memory * GIB)
 
 
-def bandwidths(mac: Mac, macs: Sequence[MacRow]) -> list[int]:
-    """Return the memory bandwidths in GB/s that a Mac of this chip and memory can have."""
+def find_chip(mac: Mac, macs: Sequence[MacRow]) -> MacRow | None:
+    """Return the chip of a Mac; the memory picks the bandwidth on Max chips. None if no chip is named or sold so.
+
+    >>> rows = [MacRow("M4 Max", 410, (36,)), MacRow("M4 Max", 546, (48, 64))]
+    >>> find_chip(Mac(chip="M4 Max", memory_bytes=64 * GIB), rows).bandwidth_gb_s
+    546
+    """
     memory = mac.memory_bytes // GIB
-    return [
-        row.bandwidth_gb_s for row in macs if row.chip == mac.chip and memory in row.memory_gib and row.bandwidth_gb_s
-    ]
+    return next((row for row in macs if row.chip == mac.chip and memory in row.memory_gib), None)
 
 
 def parse_macos(text: str) -> int:

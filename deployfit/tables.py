@@ -42,6 +42,16 @@ class Row:
             return least
         return int(text)
 
+    def decimal(self, column: str, *, blank: bool = False) -> float:
+        """Return a cell's number, 0 or more, with a decimal point; 0 for a blank cell where that is allowed."""
+        text = self._cells[column].strip()
+        if not text and blank:
+            return 0.0
+        if not (text.isascii() and text.replace(".", "", 1).isdigit() and len(text) <= 19):
+            self.fault(column, "a number such as 0.85")
+            return 0.0
+        return float(text)
+
     def flag(self, column: str) -> bool:
         """Return a cell's truth value."""
         text = self._cells[column].strip().lower()

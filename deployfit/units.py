@@ -74,3 +74,12 @@ def gb(size_bytes: int, digits: int = 2) -> str:
     '806.80'
     """
     return f"{size_bytes / GB:.{digits}f}"
+
+
+def tps(tokens_per_second: float) -> str:
+    """Return tokens per second to two or three digits, without the label.
+
+    >>> tps(9.53), tps(24.4), tps(758.1)
+    ('9.5', '24', '758')
+    """
+    return f"{tokens_per_second:.1f}" if tokens_per_second < 10 else f"{tokens_per_second:.0f}"

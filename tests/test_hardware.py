@@ -7,7 +7,7 @@ from conftest import engine_rows
 
 from deployfit.basis import Basis
 from deployfit.catalog import gpu_limits, macs
-from deployfit.hardware import Mac, bandwidths, default_limit, find_mac, highest_raised_limit, parse_macos
+from deployfit.hardware import Mac, default_limit, find_chip, find_mac, highest_raised_limit, parse_macos
 from deployfit.units import GIB, MIB
 
 UNITS = {"bytes": 1, "MB": 10**6, "MiB": MIB, "GiB": GIB}
@@ -37,10 +37,12 @@ def test_every_size_that_was_sold_has_a_limit_in_both_generations() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("M4 Max 36", [410]), ("M4 Max 64", [546]), ("M3 Max 96", [300]), ("M3 Max 128", [400]), ("M5 Max 36", [460])],
+    [("M4 Max 36", 410), ("M4 Max 64", 546), ("M3 Max 96", 300), ("M3 Max 128", 400), ("M5 Max 36", 460)],
 )
-def test_the_memory_size_picks_the_bandwidth(text: str, expected: list[int]) -> None:
-    assert bandwidths(find_mac(text, macs()), macs()) == expected
+def test_the_memory_size_picks_the_bandwidth(text: str, expected: int) -> None:
+    chip = find_chip(find_mac(text, macs()), macs())
+    assert chip is not None
+    assert chip.bandwidth_gb_s == expected
 
 
 def test_a_raised_limit_leaves_a_tenth_or_4_gib() -> None:

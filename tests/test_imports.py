@@ -21,7 +21,7 @@ LAYERS = [
     {"speed"},
     {"fit", "checks"},
     {"sweep"},
-    {"plan", "recommend", "measured"},
+    {"plan", "recommend", "measured", "validate"},
     {"repository"},
     {"crosscheck"},
     {"catalog", "this_mac", "report", "hub"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployfit.catalog import gpu_limits, models, recipes
+from deployfit.catalog import gpu_limits, models, recipes, speeds
 from deployfit.fit import Answer, Fit, Question, Verdict
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware import Mac, Place, default_limit
@@ -35,7 +35,7 @@ def ask(name: str, quant: str, how: LlamaCppSettings, memory_gib: int, macos: in
     limit = default_limit(mac, macos, gpu_limits())
     question = Question(models()[name], how, Place(mac, macos, limit))
     menu = [GgufQuant(recipe) for recipe in recipes().values()]
-    return Fit(question, menu, gpu_limits()).answer(GgufQuant(recipes()[quant]))
+    return Fit(question, menu, gpu_limits(), speeds()).answer(GgufQuant(recipes()[quant]))
 
 
 @FEW

@@ -126,7 +126,7 @@ def fit(
     answers: list[Answer] = []
     for name, chosen in asked.items():
         question = Question(found, settings_of(name, parse_tokens(context), typed), place, options)
-        fitting = Fit(question, menu_of(chosen, name), catalog.gpu_limits())
+        fitting = Fit(question, menu_of(chosen, name), catalog.gpu_limits(), catalog.speeds())
         answers += [fitting.answer(quant) for quant in dict.fromkeys(chosen or fitting.makeable())]
     click.echo(_render_fit(answers, format_name))
     runs = any(answer.verdict in RUNS for answer in answers)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from deployfit.fit import Answer, Verdict
 from deployfit.report.tabular import aligned, csv_text, markdown
-from deployfit.units import gb, gib
+from deployfit.speed import Rate, Speed
+from deployfit.units import gb, gib, tps
 
 SCHEMA = "deployfit/fit/1"
 
@@ -27,7 +28,7 @@ PART_NAMES = {
     "mtp": "MTP drafting",
 }
 
-Value = int | str | bool | None | list[str] | dict[str, str]
+Value = int | float | str | bool | None | list[str] | dict[str, str]
 
 
 def fit_row(answer: Answer) -> dict[str, Value]:
@@ -59,12 +60,29 @@ def fit_row(answer: Answer) -> dict[str, Value]:
         "reserve_bytes": answer.question.place.reserve_bytes,
         "headroom_bytes": answer.headroom_bytes,
         "verdict": answer.verdict.value,
+        **_speed_columns(answer.speed),
         "max_context_tokens": answer.max_context_tokens,
         "basis": {name: basis.value for name, basis in answer.basis.items()},
         "notes": list(answer.notes),
         "not_counted": list(answer.left_out),
         "advice": list(answer.advice),
     }
+
+
+RATES = ("decode", "decode_full", "prefill")
+
+
+def _speed_columns(speed: Speed | None) -> dict[str, Value]:
+    """Return the speeds in tokens per second to four digits, with their intervals; null where they are not known."""
+    columns: dict[str, Value] = {}
+    for name in RATES:
+        for field in ("tps", "low_tps", "high_tps"):
+            column = f"{name}_{field}"
+            columns[column] = None if speed is None else float(f"{getattr(getattr(speed, name), field):.4g}")
+    drafting = None if speed is None else speed.drafting
+    columns["mtp_speedup_low"] = None if drafting is None else round(drafting.low, 2)
+    columns["mtp_speedup_high"] = None if drafting is None else round(drafting.high, 2)
+    return columns
 
 
 def fit_json(answers: Sequence[Answer]) -> str:
@@ -90,7 +108,9 @@ def _flat(value: Value) -> object:
 def fit_markdown(answers: Sequence[Answer]) -> str:
     """Return the Markdown report: per runtime what is asked, a table, the notes that hold for all rows."""
     return "\n\n".join(
-        "\n\n".join([_headline(group[0]), markdown(_TABLE_HEADER, map(_table_row, group)), *_common_lines(group)])
+        "\n\n".join(
+            [_headline(group[0]), markdown(_table_header(group), map(_table_row, group)), *_common_lines(group)]
+        )
         for group in _by_runtime(answers)
     )
 
@@ -168,11 +188,50 @@ def _one_text(answer: Answer) -> str:
         "",
         "largest context that fits: "
         + (f"{answer.max_context_tokens:,} tokens" if answer.max_context_tokens else "none"),
+        *_speed_lines(answer),
         *_bullets("what would make it fit", answer.advice),
         *_bullets("note", answer.notes),
         *_bullets("not counted", answer.left_out),
     ]
     return "\n".join(lines)
+
+
+def _speed_lines(answer: Answer) -> list[str]:
+    """Return what is known of the speed: tokens per second, with the interval of four in five measurements."""
+    speed = answer.speed
+    if speed is None:
+        return [f"speed: not known; {answer.no_speed}"]
+    context = answer.question.settings.context_tokens
+    minutes, seconds = divmod(round(context / speed.prefill.tps), 60)
+    took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return [
+        "",
+        *aligned(
+            ["speed", "known", "", "tokens/s", "four in five"],
+            [
+                ["decode", speed.basis.value, "at the start of the context", *_rate(speed.decode)],
+                ["", speed.basis.value, f"with {context:,} tokens in the context", *_rate(speed.decode_full)],
+                ["prefill", speed.basis.value, f"{context:,} tokens take about {took}", *_rate(speed.prefill)],
+            ],
+            left=3,
+        ),
+        f"speed is a rule fitted to measurements: {speed.note}",
+        *_drafting_lines(speed),
+        "",
+    ]
+
+
+def _drafting_lines(speed: Speed) -> list[str]:
+    if speed.drafting is None:
+        return []
+    low, high, pairs = speed.drafting
+    return [
+        f"decode is without drafting; with MTP drafting {low:.1f} to {high:.1f} times it were measured ({pairs} pairs)"
+    ]
+
+
+def _rate(rate: Rate) -> list[str]:
+    return [tps(rate.tps), f"{tps(rate.low_tps)} to {tps(rate.high_tps)}"]
 
 
 def _verdict_text(answer: Answer) -> str:
@@ -190,6 +249,13 @@ def _bullets(title: str, lines: Sequence[str]) -> list[str]:
 
 
 _TABLE_HEADER = ["recipe", "bits/weight", "file GB", "total GiB", "headroom GiB", "max context", "verdict"]
+_SPEED_HEADER = "tokens/s"
+
+
+def _table_header(answers: Sequence[Answer]) -> list[str]:
+    """Return the header; without a chip there is no column of speed."""
+    has_speed = answers[0].speed is not None
+    return [*_TABLE_HEADER[:-1], *([_SPEED_HEADER] if has_speed else []), _TABLE_HEADER[-1]]
 
 
 def _table_row(answer: Answer) -> list[str]:
@@ -201,12 +267,13 @@ def _table_row(answer: Answer) -> list[str]:
         gib(answer.estimate.total_bytes),
         gib(answer.headroom_bytes),
         f"{largest:,}" if largest else "-",
+        *([tps(answer.speed.decode.tps)] if answer.speed else []),
         answer.verdict.words,
     ]
 
 
 def _many_text(answers: Sequence[Answer]) -> str:
-    header, *rows = aligned(_TABLE_HEADER, [_table_row(answer) for answer in answers])
+    header, *rows = aligned(_table_header(answers), [_table_row(answer) for answer in answers])
     coloured = [
         line[: len(line) - len(words)] + COLOURS[answer.verdict] + words + RESET
         for line, answer in zip(rows, answers, strict=True)
@@ -223,6 +290,13 @@ def _common_lines(answers: Sequence[Answer]) -> list[str]:
         f"total = weights + KV cache + recurrent state + {first.question.settings.work_name}; headroom = GPU limit"
         f" ({place.limit.basis.value}) - reserve of {gib(place.reserve_bytes)} GiB - total."
     ]
+    if first.speed is not None:
+        lines.append(
+            "tokens/s: decoding at the start of the context"
+            f" ({first.speed.basis.value}; four in five measurements lie within"
+            f" {first.speed.decode.low_tps / first.speed.decode.tps:.2f} to"
+            f" {first.speed.decode.high_tps / first.speed.decode.tps:.2f} times of it)."
+        )
     shared = [note for note in first.notes if all(note in answer.notes for answer in answers)]
     lines += [f"Note: {note}." for note in shared]
     others: dict[str, list[str]] = {}

@@ -1,0 +1,205 @@
+"""Fits data/speed_coefficients.csv to the measured speeds, and says how well it predicts what it has not seen.
+
+For maintainers: needs scipy. `python benchmarks/fit_speed.py` writes the file; `--check` only prints.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from deployfit import catalog
+from deployfit.ask import SHELF
+from deployfit.errors import InputError
+from deployfit.hardware import MacRow
+from deployfit.measured import LONGEST_SHORT_CONTEXT, Speed, judged_speeds, prompt_of
+from deployfit.quants.find import LLAMACPP, MLX_RUNTIME, find_quant
+from deployfit.quants.weights import Options
+from deployfit.runtimes.llamacpp import LlamaCppSettings
+from deployfit.runtimes.mlx import MlxSettings
+from deployfit.speed import GENERATIONS, ROWS, Work, decode_seconds, kernel_of, prefill_seconds, work_of
+
+FILE = Path(__file__).parent.parent / "data" / "speed_coefficients.csv"
+SETTINGS = {LLAMACPP: LlamaCppSettings, MLX_RUNTIME: MlxSettings}
+
+
+class Term(NamedTuple):
+    """A coefficient: where the fit starts, and how far the logarithm may go before it costs one standard deviation."""
+
+    start: float
+    width: float
+
+
+# Shares and times are free within a factor; what a generation of chips does differently is small unless measured.
+DECODE: dict[str, Term] = {
+    "bandwidth_share": Term(0.82, 0.5),
+    "cache_share": Term(0.4, 0.7),
+    "dense_layer_us": Term(100.0, 1.0),
+    "moe_layer_us": Term(80.0, 1.0),
+    "ultra_factor": Term(1.0, 0.5),
+    **{f"bandwidth_factor_m{generation}": Term(1.0, 0.07) for generation in GENERATIONS},
+    **{f"layer_factor_m{generation}": Term(1.0, 0.15) for generation in GENERATIONS},
+    "kernel_k": Term(8.0, 1.0),
+    "kernel_iq": Term(8.0, 1.0),
+    "kernel_iq4_nl": Term(8.0, 1.0),
+}
+PREFILL: dict[str, Term] = {
+    "prefill_share_dense": Term(0.35, 0.5),
+    "prefill_share_moe": Term(0.25, 0.5),
+    "prefill_share_attention": Term(0.2, 0.7),
+    **{f"prefill_factor_m{generation}": Term(1.0, 0.2) for generation in GENERATIONS},
+}
+UNITS = {"us": "microseconds a layer", "share": "of the specification", "factor": "times", "kernel": "FLOP a parameter"}
+
+
+class Point(NamedTuple):
+    """A measurement with all that the rule needs of it."""
+
+    chip: MacRow
+    work: Work
+    cache_bytes: int
+    prompt_tokens: int
+    seconds: float
+    kernel: str  # whose cost is fitted; the work is counted with 1 FLOP a parameter
+    cell: tuple[str, str, str, int]  # chip, model, quant, long context: it counts once, however often it was measured
+    origin: tuple[str, str]  # source and chip
+
+
+Predict = Callable[[Point, dict[str, float]], float]
+
+
+def predict_decode(point: Point, values: dict[str, float]) -> float:
+    work = point.work._replace(kernel_flops=point.work.kernel_flops * values.get(point.kernel, 0.0))
+    return float(decode_seconds(point.chip, values, work, point.cache_bytes))
+
+
+def predict_prefill(point: Point, values: dict[str, float]) -> float:
+    return float(prefill_seconds(point.chip, values, point.work, point.prompt_tokens))
+
+
+def points(speeds: Sequence[Speed], runtime: str, what: str) -> list[Point]:
+    kernels = {name: 1.0 for name in DECODE if name.startswith("kernel_")}
+    found = []
+    for row, subject, chip in speeds:
+        tps = row.decode_tps if what == "decode" else row.prefill_tps
+        tokens = (row.context_tokens or 0) if what == "decode" else prompt_of(row, subject.runtime)
+        if subject.runtime != runtime or not tps or tokens is None:
+            continue
+        config = subject.model.config
+        memory = SETTINGS[runtime](max(tokens, 1)).memory(config)
+        try:
+            weights = subject.quant.weights(subject.model, Options())
+        except InputError:
+            continue
+        found.append(
+            Point(
+                chip=chip,
+                work=work_of(config, weights, memory.recurrent_state_bytes, kernels),
+                cache_bytes=memory.kv_cache_bytes if tokens else 0,
+                prompt_tokens=tokens,
+                seconds=1 / tps,
+                kernel=kernel_of(weights.recipe),
+                cell=(chip.chip, subject.model.name, weights.recipe, tokens if tokens > LONGEST_SHORT_CONTEXT else 0),
+                origin=(row.source, chip.chip),
+            )
+        )
+    return found
+
+
+def fit(chosen: Sequence[Point], terms: dict[str, Term], predict: Predict) -> dict[str, float]:
+    names = list(terms)
+    start = np.log([term.start for term in terms.values()])
+    widths = np.array([term.width for term in terms.values()])
+    counts = Counter(point.cell for point in chosen)
+    weights = np.sqrt([1 / counts[point.cell] for point in chosen])
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        values = dict(zip(names, np.exp(logs), strict=True))
+        errors = np.array([np.log(predict(point, values) / point.seconds) for point in chosen]) / 0.08
+        robust = np.sign(errors) * np.sqrt(2 * (np.sqrt(1 + errors**2) - 1))  # far off counts by its distance only
+        return np.concatenate([weights * robust, (logs - start) / widths])
+
+    return dict(zip(names, map(float, np.exp(least_squares(residuals, start).x)), strict=True))
+
+
+def errors_of(chosen: Sequence[Point], values: dict[str, float], predict: Predict) -> np.ndarray:
+    """Logarithms of measured over predicted speed."""
+    return np.array([np.log(predict(point, values) / point.seconds) for point in chosen])
+
+
+def unseen_errors(
+    chosen: Sequence[Point], groups: Sequence[object], terms: dict[str, Term], predict: Predict
+) -> np.ndarray:
+    """Errors of each group as predicted by a fit to all others."""
+    errors = np.zeros(len(chosen))
+    for group in set(groups):
+        rest = [point for point, each in zip(chosen, groups, strict=True) if each != group]
+        values = fit(rest, terms, predict)
+        for index, (point, each) in enumerate(zip(chosen, groups, strict=True)):
+            if each == group:
+                errors[index] = errors_of([point], values, predict)[0]
+    return errors
+
+
+def median_percent(errors: np.ndarray) -> float:
+    return float(100 * np.median(np.abs(np.expm1(-errors))))
+
+
+def main() -> None:
+    quant = lambda name, runtime: find_quant(name, SHELF, runtime)  # noqa: E731
+    judged = {}
+    for batch, rows in catalog.speed_rows().items():
+        judged[batch], left_out = judged_speeds(
+            rows, catalog.measurement_rules(), catalog.models(), catalog.macs(), quant
+        )
+        print(f"{batch}: {len(rows)} rows, {len(judged[batch])} can be judged; left out: {left_out}")
+    lines = []
+    for runtime in (LLAMACPP, MLX_RUNTIME):
+        seen: Counter[str] = Counter()
+        decode = {name: term for name, term in DECODE.items() if runtime == LLAMACPP or not name.startswith("kernel_")}
+        for what, terms, predict in (("decode", decode, predict_decode), ("prefill", PREFILL, predict_prefill)):
+            first, later = (points(judged[batch], runtime, what) for batch in ("first", "later"))
+            known = {(point.cell, point.seconds) for point in first}
+            later = [point for point in later if (point.cell, point.seconds) not in known]
+            ahead = errors_of(later, fit(first, terms, predict), predict)
+            chosen = [*first, *later]
+            values = fit(chosen, terms, predict)
+            within = unseen_errors(chosen, [point.origin for point in chosen], terms, predict)
+            chips = unseen_errors(chosen, [point.chip.chip for point in chosen], terms, predict)
+            fitted = errors_of(chosen, values, predict)
+            print(
+                f"{runtime} {what}: {len(first)} first rows predict {len(later)} later ones within a median of"
+                f" {median_percent(ahead):.1f} %; all {len(chosen)}: {median_percent(fitted):.1f} % fitted,"
+                f" {median_percent(within):.1f} % source by source, {median_percent(chips):.1f} % chip by chip"
+            )
+            for name, value in values.items():
+                lines.append([runtime, name, f"{value:.4g}", unit_of(name)])
+            neural = np.array([point.chip.neural_accelerators for point in chosen])
+            spreads = {"": within[~neural], "_neural": within[neural], "_unseen": chips}
+            if what == "decode":
+                spreads = {"": within, "_unseen": chips}
+            for where, errors in spreads.items():
+                for end, quantile in (("low", 0.1), ("high", 0.9)):
+                    factor = float(np.exp(np.quantile(errors, quantile)))
+                    lines.append([runtime, f"{what}_{end}{where}", f"{factor:.3f}", "times the prediction"])
+            if what == "decode":
+                seen.update(point.chip.chip for point in chosen)
+        lines += [[runtime, ROWS + chip, str(count), "measurements"] for chip, count in sorted(seen.items())]
+    if "--check" not in sys.argv[1:]:
+        with open(FILE, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([["runtime", "coefficient", "value", "unit"], *lines])
+
+
+def unit_of(name: str) -> str:
+    return next(unit for word, unit in UNITS.items() if word in name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""Measurements that others published: which model, quant, runtime and Mac they are about, and which can be judged.
+
+Rows stay as they were published. What they say is read by the rules here, and what makes a row useless is a rule in
+`data/measurement_rules.csv`, so that nothing is left out by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from deployfit.errors import DataError, InputError
+from deployfit.hardware import Mac, MacRow, find_chip
+from deployfit.models import Model
+from deployfit.quants.find import LLAMACPP, MLX_RUNTIME
+from deployfit.quants.weights import Quant
+from deployfit.tables import Row, parse_table
+from deployfit.units import GIB
+
+KINDS = ("speed", "memory", "verdict")
+FindQuant = Callable[[str, str], Quant]  # a name and a runtime
+
+
+class Rule(NamedTuple):
+    """A row of `data/measurement_rules.csv`: what makes a measurement useless, unless something else stands there."""
+
+    of: str
+    pattern: re.Pattern[str]
+    unless: re.Pattern[str] | None
+    reason: str
+
+    def holds(self, text: str) -> bool:
+        """Whether it holds for a measurement's words."""
+        return bool(self.pattern.search(text)) and not (self.unless and self.unless.search(text))
+
+
+def parse_measurement_rules(text: str, place: str) -> list[Rule]:
+    """Return the rules of a CSV text with the columns of `data/measurement_rules.csv`."""
+    faults: list[str] = []
+
+    def pattern(row: Row, column: str) -> re.Pattern[str]:
+        try:
+            return re.compile(row.text(column, blank=True), re.IGNORECASE)
+        except re.error as error:
+            faults.append(f"{row.place}: {column}: not a regular expression: {error}")
+            return re.compile("")
+
+    def parse(row: Row) -> Rule:
+        unless = pattern(row, "unless")
+        return Rule(
+            of=row.one_of("of", KINDS),
+            pattern=pattern(row, "pattern"),
+            unless=unless if unless.pattern else None,
+            reason=row.text("reason"),
+        )
+
+    rules = parse_table(text, place, ["of", "pattern", "unless", "reason"], parse)
+    if faults:
+        raise DataError(faults)
+    return rules
+
+
+class SpeedRow(NamedTuple):
+    """A row of `data/mac_speeds.csv`, in the words of its source.
+
+    `context_tokens` is what was in the context when decoding was measured, or the prompt that was read in; None
+    where it is not stated. Speeds are tokens per second, 0 where there is none.
+    """
+
+    chip: str
+    memory_gib: int  # 0 where it is not stated
+    bandwidth_gb_s: int  # as stated with it, 0 where it is not
+    model: str
+    quant: str
+    runtime: str
+    context_tokens: int | None
+    prefill_tps: float
+    decode_tps: float
+    source: str
+    note: str
+
+    @property
+    def words(self) -> str:
+        """What the rules look at: runtime first, then model, quant and note."""
+        return " | ".join((self.runtime, self.model, self.quant, self.note)).lower()
+
+
+SPEED_COLUMNS = [
+    "chip",
+    "ram_gb",
+    "bandwidth_gbs",
+    "model",
+    "quant",
+    "runtime",
+    "context",
+    "pp_tps",
+    "tg_tps",
+    "source",
+    "note",
+]
+
+
+def parse_speed_rows(text: str, place: str) -> list[SpeedRow]:
+    """Return the rows of a CSV text with the columns of `data/mac_speeds.csv`."""
+
+    def parse(row: Row) -> SpeedRow:
+        context, note = row.text("context", blank=True), row.text("note", blank=True)
+        return SpeedRow(
+            chip=row.text("chip"),
+            memory_gib=int(row.decimal("ram_gb", blank=True)),
+            bandwidth_gb_s=int(row.decimal("bandwidth_gbs", blank=True)),
+            model=row.text("model"),
+            quant=row.text("quant", blank=True),
+            runtime=row.text("runtime"),
+            context_tokens=int(context) if context.isdigit() and not _ALLOCATED.search(note) else None,
+            prefill_tps=row.decimal("pp_tps", blank=True),
+            decode_tps=row.decimal("tg_tps", blank=True),
+            source=row.text("source"),
+            note=note,
+        )
+
+    return parse_table(text, place, SPEED_COLUMNS, parse)
+
+
+_ALLOCATED = re.compile(r"ctx (size|allocated)")  # then it is how much was reserved, not how much was filled
+
+
+class Subject(NamedTuple):
+    """What a measurement is about."""
+
+    model: Model
+    quant: Quant
+    runtime: str
+
+
+class NotJudged(Exception):
+    """Why a measurement cannot be judged."""
+
+
+def read_model(text: str, models: Mapping[str, Model]) -> Model:
+    """Return the catalogue's model that a text names, however it is written.
+
+    >>> from deployfit.catalog import models
+    >>> read_model("hf.co/unsloth/Qwen3.6-35B-A3B-GGUF", models()).name
+    'Qwen3.6-35B-A3B'
+    >>> read_model("qwen3.5:9b-mlx", models()).name
+    'Qwen3.5-9B'
+    """
+    words = re.sub(r"[\s:_]+", "-", text.casefold())
+    words = re.sub(r"(\d\.\d)/\d\.\d", r"\1", words)  # Qwen3.5/3.6-35B-A3B: two models of one geometry
+    for name in sorted(models, key=len, reverse=True):
+        short = re.sub(r"-a\d+b$", "", name.casefold())
+        if re.search(rf"(?<![\w.]){re.escape(short)}(?![\w.])", words):
+            return models[name]
+    raise NotJudged("no model of the catalogue")
+
+
+def read_runtime(runtime: str, model: str) -> str:
+    """Return which of the two engines a text names; what is built on MLX counts as MLX.
+
+    >>> read_runtime("rapid-mlx 0.12.7", ""), read_runtime("LM Studio", ""), read_runtime("ollama", "qwen3.5:9b-mlx")
+    ('mlx', 'llama.cpp', 'mlx')
+    """
+    words = runtime.casefold()
+    if "mlx" in words or (words.startswith("ollama") and "mlx" in model.casefold()):
+        return MLX_RUNTIME
+    if re.search(r"llama|lm ?studio", words):
+        return LLAMACPP
+    raise NotJudged("no runtime that is known")
+
+
+_GGUF_NAME = re.compile(
+    r"(?<![a-z0-9])(?P<ud>ud-)?(?P<name>i?q\d_(?:k_xl|k_[sml]|k|xxs|xs|nl|s|m|0|1)|bf16|f16|fp16|mxfp4)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+_MLX_NAME = re.compile(r"(mxfp[48]|nvfp4|bf16|fp16)|(\d)[- ]?bit|int(\d)", re.IGNORECASE)
+SIXTEEN_BITS = ("fp16", "f16")  # as wide as BF16, and read at the same speed
+
+
+def read_quant(text: str, runtime: str, find: FindQuant) -> Quant:
+    """Return the quant that a text names, as the runtime's own recipe; UD- and _XL are unsloth's.
+
+    >>> from deployfit.ask import SHELF
+    >>> from deployfit.quants.find import find_quant
+    >>> find = lambda name, runtime: find_quant(name, SHELF, runtime)
+    >>> read_quant("Q4_K_M (19.91 GiB)", "llama.cpp", find).name, read_quant("MLX-8bit", "mlx", find).name
+    ('Q4_K_M', 'q8_g64')
+    """
+    match = (_MLX_NAME if runtime == MLX_RUNTIME else _GGUF_NAME).search(text)
+    if match is None:
+        raise NotJudged("no quant is stated")
+    is_mlx = runtime == MLX_RUNTIME
+    name = (match[1] or f"{match[2] or match[3]}bit").lower() if is_mlx else match["name"].upper()
+    if name.lower() in SIXTEEN_BITS:
+        name = "BF16"
+    if not is_mlx and (match["ud"] or name.endswith("K_XL")):
+        name = f"unsloth:UD-{name}"
+    try:
+        return find(name, runtime)
+    except InputError:
+        raise NotJudged(f"no recipe {name} is known") from None
+
+
+def read_subject(model: str, quant: str, runtime: str, models: Mapping[str, Model], find: FindQuant) -> Subject:
+    """Return what a measurement is about; raise NotJudged where it does not say."""
+    engine = read_runtime(runtime, model)
+    found = read_model(model, models)
+    return Subject(found, read_quant(quant or model, engine, find), engine)
+
+
+def check_rules(of: str, words: str, rules: Sequence[Rule]) -> None:
+    """Raise NotJudged if a rule makes a measurement useless."""
+    for rule in rules:
+        if rule.of == of and rule.holds(words):
+            raise NotJudged(rule.reason)
+
+
+FIRST_BUILD = 8333  # of llama.cpp: before, Metal read the state of the Gated DeltaNet layers column by column
+_BUILD = re.compile(r"\bb(\d{4,5})\b")
+
+
+def read_chip(row: SpeedRow, macs: Sequence[MacRow]) -> MacRow:
+    """Return the chip that a measurement was made on; raise NotJudged where its bandwidth is not known."""
+    found = find_chip(Mac(row.chip, row.memory_gib * GIB), macs)
+    bins = [each for each in macs if each.chip == row.chip]
+    if found is None and row.memory_gib == 0:
+        found = next((each for each in bins if each.bandwidth_gb_s == row.bandwidth_gb_s), None)
+        found = bins[0] if found is None and len(bins) == 1 else found
+    if found is None:
+        raise NotJudged("no chip, or none that was sold with this memory")
+    if not found.bandwidth_gb_s:
+        raise NotJudged("the chip's bandwidth is not known")
+    cores = re.search(r"gpu cores (\d+)", row.note)
+    if cores and 0 < int(cores[1]) < found.gpu_cores:
+        share = int(cores[1]) / found.gpu_cores
+        found = found._replace(gpu_cores=int(cores[1]), fp16_tflops=found.fp16_tflops * share)
+    return found
+
+
+LONGEST_SHORT_CONTEXT = 9_000  # tokens; beyond, decoding speed is another question
+SHORTEST_PROMPT = 400  # tokens; a shorter one measures the start-up, not the prefill
+LLAMA_BENCH_PROMPT = 512  # llama-bench reads so many tokens at an empty context
+
+
+def prompt_of(row: SpeedRow, runtime: str) -> int | None:
+    """Return how many tokens were read in when prefill was measured; None where that cannot be said."""
+    tokens = row.context_tokens
+    if tokens == 0 and runtime == LLAMACPP:
+        tokens = LLAMA_BENCH_PROMPT
+    return None if tokens is None or tokens < SHORTEST_PROMPT or "short prompt" in row.note else tokens
+
+
+class Speed(NamedTuple):
+    """A measured speed that can be judged."""
+
+    row: SpeedRow
+    subject: Subject
+    chip: MacRow
+
+
+def judged_speeds(
+    rows: Iterable[SpeedRow],
+    rules: Sequence[Rule],
+    models: Mapping[str, Model],
+    macs: Sequence[MacRow],
+    find: FindQuant,
+) -> tuple[list[Speed], dict[str, int]]:
+    """Return the measurements that can be judged, and how many were left out for which reason."""
+    judged: list[Speed] = []
+    left_out: dict[str, int] = {}
+    for row in rows:
+        try:
+            subject = read_subject(row.model, row.quant, row.runtime, models, find)
+            chip = read_chip(row, macs)
+            check_rules("speed", row.words, rules)
+            build = _BUILD.search(row.runtime)
+            if build and int(build[1]) < FIRST_BUILD:
+                raise NotJudged(f"llama.cpp before b{FIRST_BUILD}")
+        except NotJudged as reason:
+            left_out[str(reason)] = left_out.get(str(reason), 0) + 1
+        else:
+            judged.append(Speed(row, subject, chip))
+    return judged, left_out
