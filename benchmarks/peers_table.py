@@ -166,7 +166,7 @@ PEERS = [
         read=from_json(llmfit),
         includes="weights (of all parameters, vision tower and MTP layer among them), KV cache, 0.5 for the rest. It"
         " adds weights in GB to a cache in GiB; the sum is read as GiB, in which it counts the memory of a machine (as"
-        " GB it would be 7 % less). Nothing for reading a prompt in, which is most of the difference under MLX",
+        " GB it would be 7 % less). Nothing for reading a prompt in: 3 to 5 GiB of the engine's totals under MLX",
     ),
     Peer(
         packages=("ridgepoint==0.1.2",),
@@ -190,7 +190,7 @@ PEERS = [
         answers=(TOTAL,),
         command="python -c {code} {gguf} {context}",
         read=figure(r"bytes (\d+)", 1),
-        includes="weights (exact) and a KV cache in every layer, with heads of hidden size / heads; no state, no working"
+        includes="weights (exact), a KV cache in every layer with heads of hidden size / heads; no state, no working"
         " memory. Its command wants the Hub",
         code=HF_MEM,
     ),
@@ -264,5 +264,5 @@ PEERS = [
 ]
 NOT_ASKED = {
     "gguf-parser-go": "a Go program, neither on PyPI nor on npm (gguf-parser on PyPI is another, and only reads files)",
-    "llm-checker 3.8.1": "installs from npm, but no command of it takes a model, a quant and a context",
+    "llm-checker 3.8.1": "installs from npm, but without Ollama no command takes a model, a quant and a context",
 }
