@@ -11,13 +11,14 @@ import shlex
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import httpx2
 import numpy as np
 import pytest
 from conftest import run
@@ -87,7 +88,7 @@ def gguf_file(folder: Path, name: str, recipe: str, *, mtp: bool = False, archit
     return SparseFile(header, len(header) + sum(ceil_to(size, 32) for size in sizes))
 
 
-def safetensors_file(entries: list[tuple[str, str, tuple[int, ...], int]]) -> SparseFile:
+def safetensors_file(entries: Sequence[tuple[str, str, tuple[int, ...], int]]) -> SparseFile:
     records: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
     offset = 0
     for name, dtype, shape, nbytes in entries:
@@ -327,6 +328,7 @@ FAULTS = {
         *(3, "is not a list of files with sizes"),
     ),
     "a cut answer": (f"hub {REPO}", Fault(cut_after=30), 3, "the Hub cannot be reached; check the network"),
+    "an answer without end": (f"hub {REPO}", Fault(200, body=b" " * 2**26), 3, "answer is far too slow or too long"),
     "a wrong length": (f"hub {REPO}", Fault(length_error=-50), 3, "the Hub's answer cannot be read"),
     "forbidden": (f"hub {REPO}", Fault(403, body=b"{}"), 2, "access denied (HTTP 403); log in, or check HF_TOKEN"),
     "quant with hub": (f"fit hub:{REPO} --quant Q4_K_M --mac 32", None, 2, "--quant is for models of the catalogue"),
@@ -596,6 +598,27 @@ def test_a_host_that_does_not_answer_in_time(
     assert (done.returncode, done.stdout) == (3, "")
     assert "the Hub did not answer in time; try again later" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+class Dripping(httpx2.SyncByteStream):
+    """A body that goes on for ever, and counts how much of it was wanted."""
+
+    wanted = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            self.wanted += 1
+            yield b"x" * 10
+
+
+@pytest.mark.parametrize(("most_bytes", "most_seconds", "wanted"), [(95.0, 1000.0, 10), (1e9, -1.0, 1)])
+def test_an_answer_is_bounded_in_bytes_and_in_seconds(most_bytes: float, most_seconds: float, wanted: int) -> None:
+    from deployfit.hub.client import _BoundedStream, _TooMuchError
+
+    dripping = Dripping()
+    with pytest.raises(_TooMuchError):
+        list(_BoundedStream(dripping, most_bytes, most_seconds))
+    assert dripping.wanted == wanted
 
 
 def test_the_hub_s_own_limits_are_kept_to(hub: FakeHub, ask: Asking, files: dict[str, Any]) -> None:

@@ -39,7 +39,8 @@ from deployfit.repository import RepoFile, Repository
 
 WAITS = (0.5, 1.0)  # seconds before a second and a third try
 MOST_WAIT_SECONDS = 10  # that a server may ask to wait
-MOST_SECONDS = 120.0  # for one range, however slowly it drips
+MOST_SECONDS = 120.0  # for one answer, however slowly it drips
+MOST_LIST_BYTES = 32 * 2**20  # of JSON; 1,000 files take some 300 kB
 # From so many files on, or empty, the list that comes with model_info may be cut short by caches of the Hub. Its own
 # client distrusted it from 50,000 files on (huggingface_hub #3122, May 2025), then from 1,000 (#3565, November 2025).
 MANY_FILES = 1_000
@@ -90,6 +91,7 @@ class HubClient:
 
     def _ask(self, repo_id: str, revision: str) -> Repository:
         try:
+            _bound_session()
             info = _retrying(
                 lambda: self._api.model_info(
                     repo_id, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
@@ -159,13 +161,50 @@ class HubClient:
 
 
 def _prefix_key(repository: Repository, file: RepoFile) -> tuple[str, ...]:
-    return ("prefix", constants.ENDPOINT, repository.repo_id, file.name, file.etag, str(file.nbytes))
+    return ("prefix", constants.ENDPOINT, repository.repo_id, file.name, file.etag or repository.commit)
+
+
+class _TooMuchError(Exception):
+    """An answer goes on for too long."""
+
+
+class _BoundedStream(httpx2.SyncByteStream):
+    """The body of an answer, which may not be longer than that in bytes or seconds: timeouts only count pauses."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, most_bytes: float, most_seconds: float) -> None:
+        self._stream = stream
+        self._most_bytes = most_bytes
+        self._deadline = time.monotonic() + most_seconds
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            self._most_bytes -= len(chunk)
+            if self._most_bytes < 0 or time.monotonic() > self._deadline:
+                raise _TooMuchError
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _bound(response: httpx2.Response) -> None:
+    most_bytes = MOST_LIST_BYTES if response.url.path.startswith("/api/") else math.inf
+    if isinstance(response.stream, httpx2.SyncByteStream):
+        response.stream = _BoundedStream(response.stream, most_bytes, MOST_SECONDS)
+
+
+def _bound_session() -> httpx2.Client:
+    """Return huggingface_hub's session, which bounds every answer from now on."""
+    session = get_session()
+    if _bound not in session.event_hooks["response"]:
+        session.event_hooks["response"].append(_bound)
+    return session
 
 
 def _received(url: str, headers: Mapping[str, str], start: int, stop: int) -> bytes:
     """Return what a range request gives; a server that ignores ranges is cut off where there is enough."""
     received = bytearray()
-    deadline = time.monotonic() + MOST_SECONDS
+    _bound_session()
     with http_stream_backoff(
         "GET",
         url,
@@ -182,8 +221,6 @@ def _received(url: str, headers: Mapping[str, str], start: int, stop: int) -> by
             received += chunk
             if len(received) >= skip + stop - start:
                 break
-            if time.monotonic() > deadline:
-                raise HubError(f"only {len(received):,} bytes in {MOST_SECONDS:.0f} s; try again later")
     return bytes(received[skip : skip + stop - start])
 
 
@@ -233,7 +270,7 @@ def _tree(repo_id: str, commit: str) -> Iterator[RepoFile | None]:
 
 def _page(url: str) -> httpx2.Response:
     headers = build_hf_headers(library_name="deployfit")
-    response = get_session().get(url, headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    response = _bound_session().get(url, headers=headers, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     hf_raise_for_status(response)
     return response
 
@@ -286,6 +323,7 @@ REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Callable[[s
     ),
     (ImportError, lambda what: InputError(f"{what}: for a SOCKS proxy install socksio, or unset the proxy's variable")),
     (OfflineModeIsEnabled, lambda what: HubError(f"{what}: offline by HF_HUB_OFFLINE; unset it to ask the Hub")),
+    (_TooMuchError, lambda what: HubError(f"{what}: the Hub's answer is far too slow or too long; try again later")),
     (httpx2.TimeoutException, lambda what: HubError(f"{what}: the Hub did not answer in time; try again later")),
     (httpx2.TooManyRedirects, lambda what: HubError(f"{what}: the Hub redirects in a circle; try again later")),
     (
