@@ -6,10 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from deployfit import catalog
 from deployfit.errors import InputError, quoted, unknown
+from deployfit.fit import Answer, Fit, Question
 from deployfit.hardware import Mac, Place, default_limit, find_mac, parse_macos, raised_limit
 from deployfit.models import Model
-from deployfit.quants.find import FORMAT_OF, LLAMACPP, MLX_RUNTIME, Shelf, own_quants
-from deployfit.quants.weights import Quant
+from deployfit.quants.find import (
+    FORMAT_OF,
+    LLAMACPP,
+    MLX_RUNTIME,
+    Shelf,
+    by_runtime,
+    find_quant,
+    find_runtime,
+    own_quants,
+)
+from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettings
 from deployfit.runtimes.running import Settings
 from deployfit.units import parse_limit
@@ -34,6 +44,19 @@ def whole_number(what: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise InputError(f"{what}: expected a whole number such as 1 or 512, got {quoted(text)}")
     return int(text)
+
+
+def speed_of(text: str | None) -> float:
+    """Return a speed in tokens per second that was typed, 0 for none.
+
+    >>> speed_of("7.5")
+    7.5
+    """
+    if text is None:
+        return 0.0
+    if not (text.isascii() and text.replace(".", "", 1).isdigit() and len(text) <= 9 and float(text) > 0):
+        raise InputError(f"min-speed: expected tokens per second such as 10 or 7.5, got {quoted(text)}")
+    return float(text)
 
 
 def all_models(catalog_file: str | None = None, wanted: str = "") -> Mapping[str, Model]:
@@ -145,3 +168,27 @@ def menu_of(chosen: Sequence[Quant], runtime: str) -> Sequence[Quant]:
         name = publishers.pop()
         return known[name].quants() if name in known else []  # a file of the Hub has no menu
     return own_quants(SHELF, FORMAT_OF[runtime])
+
+
+def quants_of(quants: Sequence[str], runtime: str | None) -> Mapping[str, list[Quant]]:
+    """Return what was asked for by runtime; nothing in particular is every recipe of the runtime."""
+    engine = None if runtime is None else find_runtime(runtime)
+    return by_runtime([find_quant(quant, SHELF, engine) for quant in quants]) or {engine or LLAMACPP: []}
+
+
+def answers_of(
+    model: Model,
+    asked: Mapping[str, list[Quant]],
+    place: Place,
+    context_tokens: int,
+    typed: Mapping[str, str],
+    options: Options,
+) -> list[Answer]:
+    """Return the verdicts on a model's quants, each runtime with its own settings."""
+    check_settings(typed, list(asked))
+    answers: list[Answer] = []
+    for runtime, chosen in asked.items():
+        question = Question(model, settings_of(runtime, context_tokens, typed), place, options)
+        fitting = Fit(question, menu_of(chosen, runtime), catalog.gpu_limits(), catalog.speeds())
+        answers += [fitting.answer(quant) for quant in dict.fromkeys(chosen or fitting.makeable())]
+    return answers

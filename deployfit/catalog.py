@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what most answers do not need is imported where it is
     from deployfit.measured import Rule as MeasurementRule
     from deployfit.measured import SpeedRow
     from deployfit.quants.publishers import PublishedSize, Publisher
+    from deployfit.recommend import Bits, Evidence, Use
     from deployfit.speed import Speeds
 
 MOST_CATALOG_BYTES = 16 * 2**20
@@ -178,6 +179,42 @@ def speeds() -> Speeds:
         parse_drafting(_data_text("mtp_speedups.csv"), "data/mtp_speedups.csv"),
         macs(),
     )
+
+
+@cache
+def quality_evidence() -> list[Evidence]:
+    """Return the published benchmark scores of models.
+
+    >>> quality_evidence()[0].benchmark
+    'Artificial Analysis Intelligence Index'
+    """
+    from deployfit.recommend import parse_evidence
+
+    return parse_evidence(_data_text("quality_models.csv"), "data/quality_models.csv")
+
+
+@cache
+def quality_uses() -> dict[str, Use]:
+    """Return which benchmark orders models for a use.
+
+    >>> list(quality_uses())
+    ['coding', 'chat']
+    """
+    from deployfit.recommend import parse_uses
+
+    return parse_uses(_data_text("quality_uses.csv"), "data/quality_uses.csv")
+
+
+@cache
+def quality_bits() -> list[Bits]:
+    """Return what is known of files by their bits.
+
+    >>> quality_bits()[0].evidence
+    'no loss beyond noise in the cited tests'
+    """
+    from deployfit.recommend import parse_bits
+
+    return parse_bits(_data_text("quality_bits.csv"), "data/quality_bits.csv")
 
 
 @cache

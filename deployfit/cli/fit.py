@@ -6,22 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from deployfit import catalog
 from deployfit.ask import (
     DEFAULT_CONTEXT,
     DEFAULT_MACOS,
-    SHELF,
-    check_settings,
+    answers_of,
     find_model,
     find_place,
-    menu_of,
-    settings_of,
+    quants_of,
 )
-from deployfit.cli.shared import QUANT_HELP, check_format, shared_options
+from deployfit.cli.shared import QUANT_HELP, check_format, place_options, shared_options
 from deployfit.errors import InputError
-from deployfit.fit import RUNS, Answer, Fit, Question
+from deployfit.fit import RUNS, Answer
 from deployfit.models import Model
-from deployfit.quants.find import FORMAT_OF, LLAMACPP, RUNTIMES, by_runtime, find_quant, find_runtime, not_loaded
+from deployfit.quants.find import FORMAT_OF, RUNTIMES, by_runtime, find_runtime, not_loaded
 from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES
 from deployfit.units import parse_tokens
@@ -40,11 +37,7 @@ HUB_PREFIX = "hub:"
     help=QUANT_HELP,
 )
 @click.option("--runtime", metavar="|".join(RUNTIMES), help="The engine.  [default: what loads the quant]")
-@click.option("--mac", metavar="MAC", help="Memory in GB, or chip and memory: 32, 'M4 Max 64'.  [default: this Mac]")
-@click.option(
-    "--macos", metavar="VERSION", help=f"macOS version: 15, 26, ...  [default: this Mac's, else {DEFAULT_MACOS}]"
-)
-@click.option("--wired-limit", metavar="SIZE", help="GPU limit as raised with iogpu.wired_limit_mb: 28g, 28672m.")
+@place_options(DEFAULT_MACOS)
 @click.option(
     "--context",
     default=DEFAULT_CONTEXT,
@@ -109,7 +102,7 @@ def fit(
         if pattern or revision or offline:
             raise InputError(f"--file, --revision and --offline are for {HUB_PREFIX}OWNER/NAME; leave them out")
         found = find_model(model, catalog_file)
-        asked = by_runtime([find_quant(quant, SHELF, engine) for quant in quants]) or {engine or LLAMACPP: []}
+        asked = quants_of(quants, engine)
     given = {
         "kv-type": kv_type,
         "kv-type-k": kv_type_k,
@@ -120,14 +113,9 @@ def fit(
         "prefill-step-size": prefill_step_size,
     }
     typed = {option: text for option, text in given.items() if text is not None}
-    check_settings(typed, list(asked))
     place = find_place(mac, macos, wired_limit)
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
-    answers: list[Answer] = []
-    for name, chosen in asked.items():
-        question = Question(found, settings_of(name, parse_tokens(context), typed), place, options)
-        fitting = Fit(question, menu_of(chosen, name), catalog.gpu_limits(), catalog.speeds())
-        answers += [fitting.answer(quant) for quant in dict.fromkeys(chosen or fitting.makeable())]
+    answers = answers_of(found, asked, place, parse_tokens(context), typed, options)
     click.echo(_render_fit(answers, format_name))
     runs = any(answer.verdict in RUNS for answer in answers)
     return EXIT_DOES_NOT_FIT if use_exit_code and not runs else 0

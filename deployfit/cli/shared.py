@@ -40,6 +40,29 @@ def shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def place_options(default_macos: str) -> Decorator:
+    """Return a decorator that adds the options that say which Mac is meant."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--wired-limit", metavar="SIZE", help="GPU limit as raised with iogpu.wired_limit_mb: 28g, 28672m."
+            ),
+            click.option(
+                "--macos",
+                metavar="VERSION",
+                help=f"macOS version: 15, 26, ...  [default: this Mac's, else {default_macos}]",
+            ),
+            click.option(
+                "--mac", metavar="MAC", help="Memory in GB, or chip and memory: 32, 'M4 Max 64'.  [default: this Mac]"
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def check_format(name: str) -> None:
     """Raise InputError for a format that does not exist."""
     if name not in FORMATS:

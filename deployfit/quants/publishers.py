@@ -20,12 +20,13 @@ from deployfit.models import Model
 from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.gguf import gguf_header_bytes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_weights
-from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, Weights, is_embedding, is_expert
+from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, Weights
 from deployfit.tables import Row, parse_table
 from deployfit.units import gb
 
 PARTS = tuple(part.value for part in Part)
 BF16_BYTES = 2
+ORIGINAL = "BF16"
 WHAT = ("file", "tensors", "repository")
 
 
@@ -239,6 +240,17 @@ class Publisher:
         found = found or [size for size in self._sizes if (size.recipe, size.model) == (name, model)]
         return max(found, key=lambda size: (size.is_exact, size.date), default=None)
 
+    def nearest(self, name: str, model: Model, nbytes: int) -> Weights:
+        """Return a file of a model as the rule counts it that comes nearest to a size: of this recipe's, on any model.
+
+        Where a recipe was never seen to follow a rule, the original is the nearest.
+        """
+        rules = [rule for rule in self._recipes if rule.name == name]
+        if not rules:
+            return checkpoint_weights(model, self._bases.checkpoint()[ORIGINAL])
+        counted = [self.counted(rule, model) for rule in rules]
+        return min(counted, key=lambda weights: abs(weights.file_bytes - nbytes))
+
     def overrides(self, rule: PublisherRecipe) -> tuple[Rule, ...]:
         """Return what a rule puts in front of its base recipe."""
         return self._bases.overrides().get((rule.publisher, rule.name, " ".join(rule.models)), ())
@@ -294,6 +306,11 @@ class PublishedQuant(NamedTuple):
         size = self.publisher.best_size(self.recipe, model.name)
         return "" if size is None else size.date or "undated"
 
+    def published_bytes(self, model: Model) -> int:
+        """Return the best published size, 0 where none was seen."""
+        size = self.publisher.best_size(self.recipe, model.name)
+        return 0 if size is None else size.nbytes
+
     def weights(self, model: Model, options: Options) -> Weights:
         """Return the weights: counted where the recipe is solved, else as published, else the nearest recipe's."""
         if options.imatrix:
@@ -317,7 +334,10 @@ class PublishedQuant(NamedTuple):
         return weights
 
     def _measured(self, model: Model, published: PublishedSize) -> Weights:
-        """Return weights of the published size: the vision tower as it always is, the rest shared out by parameters."""
+        """Return weights of the published size: the vision tower as it always is, the rest shared out.
+
+        MTP layer and text by their parameters; embedding and experts as in the nearest recipe that can be counted.
+        """
         params = {
             part: sum(tensor.params for tensor in model.tensors if tensor.part is part)
             for part in Part
@@ -329,23 +349,21 @@ class PublishedQuant(NamedTuple):
         if published.of != "tensors" and self.format == GGUF:
             rest -= gguf_header_bytes(model, mtp=Part.MTP in params)
         mtp_bytes = rest * params.get(Part.MTP, 0) // quantized
-        text = [tensor for tensor in model.tensors if tensor.part is Part.TEXT]
-        embedding, experts = (
-            sum(tensor.params for tensor in text if is_kind(tensor.name)) for is_kind in (is_embedding, is_expert)
-        )
+        text_bytes = rest - mtp_bytes
+        alike = self.publisher.nearest(self.recipe, model, published.nbytes)
         date = f", {published.date}" if published.date else ""
         rounded = "" if published.is_exact else f", rounded to {gb(2 * published.plus_minus_bytes)} GB"
         return Weights(
             recipe=self.name,
             format=self.format,
-            text_bytes=rest - mtp_bytes,
+            text_bytes=text_bytes,
             mtp_bytes=mtp_bytes,
             vision_bytes=vision_bytes,
             file_bytes=published.nbytes,
             params=sum(params.values()),
             basis=Basis.MEASURED,
-            embedding_bytes=rest * embedding // quantized,
-            expert_bytes=rest * experts // quantized,
+            embedding_bytes=text_bytes * alike.embedding_bytes // alike.text_bytes,
+            expert_bytes=text_bytes * alike.expert_bytes // alike.text_bytes,
             notes=(f"weights: the published size ({' + '.join(published.contains)}{date}{rounded}), not counted",),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployfit.fit import Answer, Verdict
-from deployfit.report.tabular import aligned, csv_text, markdown
+from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.speed import Rate, Speed
 from deployfit.units import gb, gib, tps
 
@@ -133,12 +133,7 @@ def _by_runtime(answers: Sequence[Answer]) -> list[list[Answer]]:
 def _headline(answer: Answer) -> str:
     question = answer.question
     settings = question.settings
-    lent = gib(question.place.limit.limit_bytes)
-    limit = "raised limit" if question.place.raised else f"macOS {question.place.macos}"
-    return (
-        f"{question.model.name} on {question.place.mac.with_article} ({limit}, {lent} GiB for the GPU),"
-        f" {settings.runtime}, {settings.words}"
-    )
+    return f"{headline_of(question.model, question.place)}, {settings.runtime}, {settings.words}"
 
 
 def _one_text(answer: Answer) -> str:

@@ -6,7 +6,16 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from deployfit.hardware import Place
+from deployfit.models import Model
 from deployfit.quants.weights import Weights
+from deployfit.units import gib
+
+
+def headline_of(model: Model, place: Place) -> str:
+    """Return which model and which Mac is meant, as a headline."""
+    limit = "raised limit" if place.raised else f"macOS {place.macos}"
+    return f"{model.name} on {place.mac.with_article} ({limit}, {gib(place.limit.limit_bytes)} GiB for the GPU)"
 
 
 def contents_of(weights: Weights) -> str:

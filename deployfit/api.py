@@ -1,0 +1,278 @@
+"""The library: the commands' answers as Python values, and as pandas DataFrames at the edge.
+
+Arguments are what the command line takes: names as text, numbers as numbers or text. Errors are DeployfitError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from deployfit import catalog
+from deployfit.ask import (
+    DEFAULT_CONTEXT,
+    SHELF,
+    answers_of,
+    find_model,
+    find_place,
+    find_publisher,
+    quants_of,
+    settings_of,
+)
+from deployfit.errors import InputError, unknown
+from deployfit.fit import Answer, Verdict, verdict_at
+from deployfit.hardware import Place
+from deployfit.quants.find import (
+    FORMAT_OF,
+    RUNTIME_OF,
+    RUNTIMES,
+    find_runtime,
+    own_quants,
+)
+from deployfit.quants.weights import Options
+from deployfit.units import parse_tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from deployfit.plan import Plan
+    from deployfit.recommend import Candidate, Recommendation
+    from deployfit.recommend import Question as UseQuestion
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+Text = str | int
+
+
+class Answers(tuple[T, ...], Generic[T]):
+    """Answers in order; `rows()` are those of the command's JSON, `frame()` the same as a DataFrame."""
+
+    to_row: Callable[[T], Row]
+
+    def rows(self) -> list[Row]:
+        """Return a mapping per answer."""
+        return [type(self).to_row(each) for each in self]
+
+    def frame(self) -> pd.DataFrame:
+        """Return a DataFrame with a row per answer."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+
+def _texts(values: Text | Iterable[Text] | None) -> list[str]:
+    """Return one or several arguments as a list of texts."""
+    if values is None:
+        return []
+    return [str(values)] if isinstance(values, str | int) else [str(value) for value in values]
+
+
+def _text(value: Text | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _typed(settings: Mapping[str, Text | None]) -> dict[str, str]:
+    """Return the settings that were given, as the command line spells them."""
+    return {name.replace("_", "-"): str(value) for name, value in settings.items() if value is not None}
+
+
+class FitAnswers(Answers[Answer]):
+    """Verdicts, a row per quant."""
+
+    @staticmethod
+    def to_row(each: Answer) -> Row:
+        """Return the row of `deployfit fit --format json`."""
+        from deployfit.report.fit_report import fit_row
+
+        return fit_row(each)
+
+
+def fit(
+    model: str,
+    quant: str | Iterable[str] | None = None,
+    *,
+    mac: Text | None = None,
+    macos: Text | None = None,
+    wired_limit: str | None = None,
+    context: Text = DEFAULT_CONTEXT,
+    runtime: str | None = None,
+    imatrix: bool = False,
+    mtp: bool = False,
+    vision: bool = False,
+    catalog_file: str | None = None,
+    **settings: Text | None,
+) -> FitAnswers:
+    """Return whether a model fits a Mac, an answer per quant; without one every recipe of the runtime.
+
+    Other keywords are the runtime's settings: kv_type, kv_type_k, kv_type_v, parallel, ubatch; kv_bits,
+    prefill_step_size.
+
+    >>> (answer,) = fit("Qwen3.5-27B", "Q4_K_M", mac=32, context="32k")
+    >>> answer.verdict.words, answer.estimate.total_bytes, answer.max_context_tokens
+    ('fits', 19423461472, 125440)
+    """
+    return FitAnswers(
+        answers_of(
+            find_model(model, catalog_file),
+            quants_of(_texts(quant), runtime),
+            find_place(_text(mac), _text(macos), wired_limit),
+            parse_tokens(str(context)),
+            _typed(settings),
+            Options(imatrix=imatrix, mtp=mtp, vision=vision),
+        )
+    )
+
+
+# The KV caches whose contexts a plan compares, as their options.
+PLANNED: Mapping[str, Sequence[Mapping[str, str]]] = {
+    "llama.cpp": ({}, {"kv-type": "q8_0"}, {"kv-type": "q4_0"}),
+    "mlx": ({}, {"kv-bits": "8"}, {"kv-bits": "4"}, {"prefill-step-size": "512"}),
+}
+
+
+def plan(
+    model: str,
+    quant: str | Iterable[str] | None = None,
+    *,
+    mac: Text | None = None,
+    macos: Text | None = None,
+    wired_limit: str | None = None,
+    runtime: str | None = None,
+    publisher: str | None = None,
+    imatrix: bool = False,
+    mtp: bool = False,
+    vision: bool = False,
+    catalog_file: str | None = None,
+) -> Plan:
+    """Return the largest contexts of a model's recipes by KV cache; `publisher` means all its files of the model.
+
+    >>> plan("Qwen3.5-35B-A3B", "Q4_K_M", mac=32).rows[0].max_context_tokens
+    (184832, 262144, 262144)
+    """
+    from deployfit.plan import make_plan
+
+    found = find_model(model, catalog_file)
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    asked = quants_of(_texts(quant), runtime)
+    if len(asked) > 1:
+        raise InputError("a plan compares the settings of one runtime; ask for quants of one at a time")
+    ((engine, chosen),) = asked.items()
+    if publisher is not None:
+        if chosen:
+            raise InputError("--publisher means all its files; leave out --quant")
+        row = catalog.publishers()[find_publisher(publisher) or ""]
+        engine = loader_of(row.row.format)
+        chosen = [each for each in row.quants() if each.published(found)]
+    elif not chosen:
+        chosen = [each for each in own_quants(SHELF, FORMAT_OF[engine]) if each.advisable(found, options)]
+    columns = [settings_of(engine, 1, typed) for typed in PLANNED[engine]]
+    place = find_place(_text(mac), _text(macos), wired_limit)
+    made = make_plan(found, chosen, columns, place, options, catalog.speeds())
+    if not made.rows:
+        raise InputError(made.refusals[0] if made.refusals else f"nothing of {found.name} is known there")
+    return made
+
+
+def loader_of(format_name: str) -> str:
+    """Return the runtime that loads a format; raise InputError where none does."""
+    if format_name not in RUNTIME_OF:
+        raise InputError(f"{format_name}: checkpoints for servers; neither llama.cpp nor mlx-lm is known to load them")
+    return RUNTIME_OF[format_name]
+
+
+DEFAULT_USE = "coding"
+
+
+class Recommendations(Answers["Recommendation"]):
+    """Places, a row each."""
+
+    @staticmethod
+    def to_row(each: Recommendation) -> Row:
+        """Return the row of `deployfit recommend --format json`."""
+        from deployfit.report.recommend_report import recommend_row
+
+        return recommend_row(each)
+
+
+def recommend(
+    mac: Text | None = None,
+    *,
+    macos: Text | None = None,
+    wired_limit: str | None = None,
+    context: Text = DEFAULT_CONTEXT,
+    use: str = DEFAULT_USE,
+    min_speed: float = 0.0,
+    runtime: str | None = None,
+) -> Recommendations:
+    """Return what to run on a Mac, best first: one published file per model, each place with its reasons.
+
+    >>> best = recommend("M2 Pro 32", context="64k", min_speed=10)[0]
+    >>> best.candidate.model.name, best.candidate.headroom_bytes >= 0
+    ('Qwen3.6-35B-A3B', True)
+    """
+    place = find_place(_text(mac), _text(macos), wired_limit)
+    question = recommend_question(use, min_speed, parse_tokens(str(context)), place)
+    return Recommendations(recommended(question, place, None if runtime is None else find_runtime(runtime)))
+
+
+def recommend_question(use: str, min_speed: float, context_tokens: int, place: Place) -> UseQuestion:
+    """Return what decides; raise InputError for a use that is not known, or a speed where none can be said."""
+    from deployfit.recommend import Question as UseQuestion
+
+    uses = catalog.quality_uses()
+    if use not in uses:
+        raise unknown("use", use, uses)
+    if min_speed and catalog.speeds().chip(place.mac) is None:
+        raise InputError(f"min-speed: {catalog.speeds().why_not(place.mac)}")
+    trained = max(model.config.max_position_embeddings for model in catalog.models().values())
+    if not 1 <= context_tokens <= trained:
+        raise InputError(f"context: {context_tokens:,} tokens; choose from 1 to the trained {trained:,}")
+    return UseQuestion(uses[use], min_speed, context_tokens)
+
+
+def recommended(question: UseQuestion, place: Place, runtime: str | None) -> list[Recommendation]:
+    """Return the places, best first."""
+    from deployfit import recommend as recommending
+
+    candidates = _candidates(place, question.context_tokens, runtime)
+    return recommending.recommend(candidates, question, catalog.quality_evidence(), catalog.quality_bits())
+
+
+VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has beside the text
+
+
+def _candidates(place: Place, context_tokens: int, runtime: str | None) -> Iterable[Candidate]:
+    """Yield every published file of the catalogue's models that fits with this context."""
+    from deployfit.recommend import Candidate
+    from deployfit.sweep import Grid, sweep
+
+    speeds = catalog.speeds()
+    for model in catalog.models().values():
+        if context_tokens > model.config.max_position_embeddings:
+            continue
+        for engine in RUNTIMES if runtime is None else (runtime,):
+            settings = settings_of(engine, context_tokens, {})
+            files = [
+                quant
+                for publisher in catalog.publishers().values()
+                if publisher.row.format == FORMAT_OF[engine] and not publisher.row.joined
+                for quant in publisher.quants()
+                if 0 < quant.published_bytes(model) <= place.budget_bytes + VISION_AND_MTP_BYTES
+            ]
+            swept = sweep(Grid([model], files, [settings], [context_tokens], [place]))
+            for weights, total, largest in zip(
+                swept.weights[0],
+                swept.total_bytes[0, :, 0, 0].tolist(),
+                swept.max_context_tokens[0, :, 0, 0].tolist(),
+                strict=True,
+            ):
+                if weights is not None and verdict_at(place, total) is Verdict.FITS:
+                    yield Candidate(
+                        model=model,
+                        weights=weights,
+                        runtime=engine,
+                        total_bytes=total,
+                        headroom_bytes=place.budget_bytes - total,
+                        max_context_tokens=largest,
+                        speed=speeds.speed(place.mac, model.config, weights, settings),
+                    )

@@ -1,0 +1,54 @@
+"""`deployfit recommend`."""
+
+from __future__ import annotations
+
+import click
+
+from deployfit.ask import DEFAULT_CONTEXT, DEFAULT_MACOS, find_place, speed_of, whole_number
+from deployfit.cli.shared import FORMATS, check_format, place_options
+from deployfit.quants.find import RUNTIMES, find_runtime
+from deployfit.units import parse_tokens
+
+DEFAULT_PLACES = "5"
+
+
+@click.command()
+@place_options(DEFAULT_MACOS)
+@click.option("--context", default=DEFAULT_CONTEXT, show_default=True, metavar="TOKENS", help="Context that must fit.")
+@click.option("--use", default="coding", show_default=True, metavar="coding|chat", help="Whose benchmark decides.")
+@click.option("--min-speed", metavar="TOKENS/S", help="Nothing that decodes slower.  [default: any speed]")
+@click.option("--runtime", metavar="|".join(RUNTIMES), help="Only this engine.  [default: both]")
+@click.option("--places", default=DEFAULT_PLACES, show_default=True, metavar="N", help="How long the list may be.")
+@click.option(
+    "--format", "format_name", default="text", show_default=True, metavar="|".join(FORMATS), help="How to print."
+)
+def recommend(
+    mac: str | None,
+    macos: str | None,
+    wired_limit: str | None,
+    context: str,
+    use: str,
+    min_speed: str | None,
+    runtime: str | None,
+    places: str,
+    format_name: str,
+) -> None:
+    """What should I run? A published file per model that fits this Mac, best first, and why.
+
+    The order comes from one published benchmark per use; nothing is scored here.
+    """
+    check_format(format_name)
+    from deployfit import api
+    from deployfit.report import recommend_report
+
+    most = whole_number("places", places)
+    place = find_place(mac, macos, wired_limit)
+    asked = api.recommend_question(use, speed_of(min_speed), parse_tokens(context), place)
+    found = api.recommended(asked, place, None if runtime is None else find_runtime(runtime))[:most]
+    render = {
+        "text": recommend_report.recommend_text,
+        "json": recommend_report.recommend_json,
+        "csv": recommend_report.recommend_csv,
+        "markdown": recommend_report.recommend_markdown,
+    }
+    click.echo(render[format_name](found, place, asked))

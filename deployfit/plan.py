@@ -1,0 +1,66 @@
+"""The trade between quant, KV cache and context: for each recipe the largest context that fits, by KV settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deployfit.hardware import Place
+from deployfit.models import Model
+from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.runtimes.running import Settings
+from deployfit.speed import Speed, Speeds
+from deployfit.sweep import Grid, sweep
+
+
+class PlanRow(NamedTuple):
+    """A recipe: its weights, the largest context that fits per column (0: none), and its speed with the first."""
+
+    weights: Weights
+    max_context_tokens: tuple[int, ...]
+    speed: Speed | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether it fits with any context at all."""
+        return any(self.max_context_tokens)
+
+
+class Plan(NamedTuple):
+    """A grid of recipes by KV settings for one model on one Mac, the smallest recipe first."""
+
+    model: Model
+    place: Place
+    columns: tuple[Settings, ...]
+    rows: tuple[PlanRow, ...]
+    refusals: tuple[str, ...]  # why recipes that were asked for are not among the rows
+
+
+def make_plan(
+    model: Model,
+    quants: Sequence[Quant],
+    columns: Sequence[Settings],
+    place: Place,
+    options: Options,
+    speeds: Speeds,
+) -> Plan:
+    """Return the plan; recipes that cannot be made are left out.
+
+    >>> from deployfit.ask import SHELF, find_model, find_place, settings_of
+    >>> from deployfit.catalog import speeds
+    >>> from deployfit.quants.find import find_quant
+    >>> columns = [settings_of("llama.cpp", 1, {"kv-type": kv}) for kv in ("f16", "q8_0")]
+    >>> model, place = find_model("Qwen3.5-35B-A3B"), find_place("32", None, None)
+    >>> found = make_plan(model, [find_quant("Q4_K_M", SHELF)], columns, place, Options(), speeds())
+    >>> found.rows[0].max_context_tokens
+    (184832, 262144)
+    """
+    swept = sweep(Grid([model], quants, columns, [], [place], options))
+    rows = []
+    for weights, contexts in zip(swept.weights[0], swept.max_context_tokens[0], strict=True):
+        if weights is None:
+            continue
+        speed = speeds.speed(place.mac, model.config, weights, columns[0].with_context(1), mtp=options.mtp)
+        rows.append(PlanRow(weights, tuple(contexts[:, 0].tolist()), speed))
+    rows.sort(key=lambda row: row.weights.tensor_bytes)
+    return Plan(model, place, tuple(columns), tuple(rows), tuple(swept.refusals))

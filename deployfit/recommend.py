@@ -1,0 +1,263 @@
+"""What should I run: of all files that fit a Mac, one per model, in an order that only cited evidence makes.
+
+Models are ordered by one published benchmark per use; scores closer than a re-measurement moved them are a tie, which
+the faster one wins. A model's file is the largest in the best class of evidence about its bits. Nothing is scored here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from deployfit.errors import InputError
+from deployfit.models import Model
+from deployfit.quants.weights import FORMATS, Weights
+from deployfit.speed import Speed
+from deployfit.tables import Row, parse_table
+
+LOSSY = 4  # the first rank of evidence whose files come after all others
+
+
+class Evidence(NamedTuple):
+    """A row of `data/quality_models.csv`: a published benchmark score."""
+
+    model: str
+    benchmark: str
+    score: float
+    publisher: str
+    source: str
+    note: str
+
+
+def parse_evidence(text: str, place: str) -> list[Evidence]:
+    """Return the rows of a CSV text with the columns of `data/quality_models.csv`."""
+
+    def parse(row: Row) -> Evidence:
+        return Evidence(
+            model=row.text("model"),
+            benchmark=row.text("benchmark"),
+            score=row.decimal("score"),
+            publisher=row.text("publisher"),
+            source=row.text("source"),
+            note=row.text("note", blank=True),
+        )
+
+    return parse_table(text, place, ["model", "benchmark", "score", "publisher", "source", "note"], parse)
+
+
+class Use(NamedTuple):
+    """A row of `data/quality_uses.csv`: which benchmark orders models for a use; nearer than `tie_points` is a tie."""
+
+    name: str
+    benchmark: str
+    publisher: str
+    tie_points: float
+    note: str
+
+
+def parse_uses(text: str, place: str) -> dict[str, Use]:
+    """Return the uses of a CSV text with the columns of `data/quality_uses.csv`, by name."""
+
+    def parse(row: Row) -> Use:
+        return Use(
+            name=row.text("use"),
+            benchmark=row.text("benchmark"),
+            publisher=row.text("publisher"),
+            tie_points=row.decimal("tie_points"),
+            note=row.text("note"),
+        )
+
+    columns = ["use", "benchmark", "publisher", "tie_points", "note"]
+    return {use.name: use for use in parse_table(text, place, columns, parse)}
+
+
+class Bits(NamedTuple):
+    """A row of `data/quality_bits.csv`: what is known of files of so many bits; rank 1 is best."""
+
+    format: str
+    least: int
+    most: int
+    rank: int
+    evidence: str
+    source: str
+
+
+def parse_bits(text: str, place: str) -> list[Bits]:
+    """Return the rows of a CSV text with the columns of `data/quality_bits.csv`."""
+
+    def parse(row: Row) -> Bits:
+        return Bits(
+            format=row.one_of("format", FORMATS),
+            least=row.number("least_bits"),
+            most=row.number("most_bits"),
+            rank=row.number("rank"),
+            evidence=row.text("evidence"),
+            source=row.text("source"),
+        )
+
+    return parse_table(text, place, ["format", "least_bits", "most_bits", "rank", "evidence", "source"], parse)
+
+
+def nominal_bits(recipe: str) -> int:
+    """Return the bits that a recipe's name promises, its lower ones if it is a mixture.
+
+    >>> nominal_bits("unsloth:UD-IQ3_XXS"), nominal_bits("mlx-community:4bit"), nominal_bits("BF16")
+    (3, 4, 16)
+    """
+    name = recipe.rpartition(":")[2]
+    if re.fullmatch(r"(?i)mxfp\d|nvfp\d", name):
+        return int(name[-1])
+    found = re.search(r"\d+", name)
+    return int(found[0]) if found else 0
+
+
+class Candidate(NamedTuple):
+    """A file of a model that fits: what it takes, and how far its context goes."""
+
+    model: Model
+    weights: Weights
+    runtime: str
+    total_bytes: int
+    headroom_bytes: int
+    max_context_tokens: int
+    speed: Speed | None
+
+    @property
+    def decode_tps(self) -> float:
+        """Tokens per second at the start of the context, 0 where that is not known."""
+        return self.speed.decode.tps if self.speed else 0.0
+
+
+class Recommendation(NamedTuple):
+    """A place on the list: the file, the evidence, and why it stands there."""
+
+    candidate: Candidate
+    score: Evidence | None
+    bits: Bits
+    reasons: tuple[str, ...]
+
+
+class Question(NamedTuple):
+    """What decides: the use, the speed below which nothing is wanted, and the context that was asked for."""
+
+    use: Use
+    min_tps: float
+    context_tokens: int
+
+
+def recommend(
+    candidates: Iterable[Candidate], question: Question, evidence: Sequence[Evidence], bits: Sequence[Bits]
+) -> list[Recommendation]:
+    """Return one place per model, best first; raise InputError where nothing is left, with the nearest miss."""
+    known = list(candidates)
+    if not known:
+        raise InputError(
+            f"no file of any model fits with {question.context_tokens:,} tokens; ask for less with --context, or see"
+            " deployfit fit MODEL for what would"
+        )
+    wanted = [each for each in known if not question.min_tps or each.decode_tps >= question.min_tps]
+    if not wanted:
+        fastest = max(known, key=lambda each: each.decode_tps)
+        raise InputError(
+            f"min-speed: nothing that fits reaches {question.min_tps:g} tokens/s; the fastest is {fastest.model.name}"
+            f" {fastest.weights.recipe} with {fastest.decode_tps:.1f}"
+        )
+    scores = best_scores(evidence, question.use)
+    by_model: dict[str, list[Candidate]] = {}
+    for each in wanted:
+        by_model.setdefault(each.model.name, []).append(each)
+    chosen = [_choose(files, scores, bits, question) for files in by_model.values()]
+    return _with_places(_in_order(chosen, question.use), question.use)
+
+
+def best_scores(evidence: Iterable[Evidence], use: Use) -> dict[str, Evidence]:
+    """Return each model's score for a use: the benchmark's, from its publisher before others, the latest row last."""
+    found: dict[str, Evidence] = {}
+    for row in evidence:
+        if row.benchmark == use.benchmark:
+            before = found.get(row.model)
+            if before is None or row.publisher == use.publisher or before.publisher != use.publisher:
+                found[row.model] = row
+    return found
+
+
+def _choose(
+    files: Sequence[Candidate], scores: Mapping[str, Evidence], bits: Sequence[Bits], question: Question
+) -> Recommendation:
+    """Return a model's file: the best rank of evidence, in it the largest, of equals the faster."""
+    ranked = [(_bits_of(each.weights, bits), each) for each in files]
+    least = min(row.rank for row, _ in ranked)
+    best = [(row, each) for row, each in ranked if row.rank == least]
+    row, chosen = max(best, key=lambda pair: (pair[1].weights.text_bytes, pair[1].decode_tps, pair[1].weights.recipe))
+    what = f"{nominal_bits(chosen.weights.recipe)}-bit {chosen.weights.format}: {row.evidence}"
+    limit = f" at {question.min_tps:g} tokens/s or more" if question.min_tps else ""
+    reasons = [f"{what}; the largest such file that fits with {question.context_tokens:,} tokens{limit}"]
+    fastest = max((each for _, each in best), key=lambda each: (each.decode_tps, -each.weights.text_bytes))
+    if fastest.decode_tps > chosen.decode_tps:
+        reasons.append(
+            f"faster with the same evidence: {fastest.weights.recipe} on {fastest.runtime},"
+            f" {fastest.decode_tps:.0f} tokens/s"
+        )
+    return Recommendation(chosen, scores.get(chosen.model.name), row, tuple(reasons))
+
+
+def _bits_of(weights: Weights, bits: Sequence[Bits]) -> Bits:
+    number = nominal_bits(weights.recipe)
+    return next(
+        (row for row in bits if row.format == weights.format and row.least <= number <= row.most),
+        Bits(weights.format, number, number, LOSSY, "nothing is known of such files", ""),
+    )
+
+
+def _in_order(chosen: Sequence[Recommendation], use: Use) -> list[tuple[str, Recommendation]]:
+    """Return the places in order, each with the name of the model whose tie it is in.
+
+    Files with evidence of loss come after all others, models without a score after those with one.
+    """
+    ordered = sorted(
+        chosen,
+        key=lambda each: (
+            each.bits.rank >= LOSSY,
+            -(each.score.score if each.score else 0.0),
+            each.candidate.model.name,
+        ),
+    )
+    ties: list[list[Recommendation]] = []
+    for each in ordered:
+        first = ties[-1][0] if ties else None
+        near = (
+            first is not None
+            and first.score is not None
+            and each.score is not None
+            and (first.bits.rank >= LOSSY) == (each.bits.rank >= LOSSY)
+            and first.score.score - each.score.score < use.tie_points
+        )
+        if near:
+            ties[-1].append(each)
+        else:
+            ties.append([each])
+    return [
+        (tie[0].candidate.model.name, each)
+        for tie in ties
+        for each in sorted(tie, key=lambda each: -each.candidate.decode_tps)
+    ]
+
+
+def _with_places(places: Sequence[tuple[str, Recommendation]], use: Use) -> list[Recommendation]:
+    listed = []
+    for number, (leader, each) in enumerate(places, start=1):
+        if each.score is None:
+            reason = f"no {use.benchmark} score of this model is known: after those that have one"
+        else:
+            reason = f"{use.benchmark} {each.score.score:g} ({each.score.publisher})"
+            tie = [other for first, other in places if first == leader]
+            if len(tie) > 1:
+                others = ", ".join(other.candidate.model.name for other in tie if other is not each)
+                reason += f": no clear difference to {others} (under {use.tie_points:g} points); the faster one first"
+            elif number == 1:
+                reason += ": the highest of all that fit"
+        if each.bits.rank >= LOSSY:
+            reason += "; after all files without evidence of loss"
+        listed.append(each._replace(reasons=(reason, *each.reasons)))
+    return listed
