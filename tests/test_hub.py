@@ -8,9 +8,11 @@ import os
 import re
 import resource
 import shlex
+import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -176,7 +178,7 @@ def test_a_repository_s_files_are_listed_with_one_request(hub: FakeHub, ask: Ask
 def test_a_header_is_read_in_a_few_range_requests_and_then_from_the_cache(
     hub: FakeHub, ask: Asking, files: dict[str, Any]
 ) -> None:
-    hub.add_repo(REPO, files)
+    hub.add_repo(REPO, files, xet=["Qwen3.5-27B-Q4_K_M.gguf"])
     (row,) = [row for row in ask.rows("hub", REPO, "--file", "*Q4_K_M*") if row["tensor_bytes"]]
     weights = gguf_weights(models()["Qwen3.5-27B"], recipes()["Q4_K_M"], imatrix=False, mtp=False)
     assert (row["tensor_bytes"], row["params"]) == (weights.tensor_bytes, weights.params)
@@ -584,6 +586,24 @@ def test_a_variable_that_is_wrong_is_said_in_one_line(
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not any(value in done.stderr for name, value in more.items() if name == "HF_TOKEN")
+
+
+def test_ctrl_c_does_not_wait_for_hosts_that_hang(hub: FakeHub, ask: Asking) -> None:
+    hub.add_repo(MLX_REPO, mlx_files("Qwen3.5-0.8B", "bf16", 24))
+    hub.fault("", Fault(delay=600), host="cdn", times=None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deployfit", "hub", MLX_REPO, "--file", "*"],
+        env=ask.env() | {"HF_HUB_DOWNLOAD_TIMEOUT": "600"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while hub.most_busy.get("cdn", 0) < 8:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out, error.strip()) == (130, b"", b"")
 
 
 @pytest.mark.parametrize(("host", "pattern"), [("hub", "/api/models"), ("cdn", "")])

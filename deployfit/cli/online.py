@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -16,10 +15,9 @@ from deployfit.cli.from_hub import client, config_of
 from deployfit.crosscheck import Asked, changes, gone, model_differences, repositories, sizes_of
 from deployfit.errors import DeployfitError, HubError, InputError
 from deployfit.hub.client import HubClient
+from deployfit.hub.parallel import in_parallel
 from deployfit.models import Model
 from deployfit.quants.publishers import PublishedSize
-
-PARALLEL = 8
 
 Found = list[PublishedSize] | DeployfitError
 
@@ -63,13 +61,12 @@ def ask_the_hub(models: Sequence[Model], publisher: str | None) -> Today:
     sizes: list[PublishedSize] = []
     repo_ids: set[str] = set()
     failed: list[DeployfitError] = []
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        for asked, found in zip(wanted, _with_bar(pool.map(ask, wanted), len(wanted)), strict=True):
-            if isinstance(found, DeployfitError):
-                failed.append(found)
-            else:
-                sizes += found
-                repo_ids.add(asked.repo_id)
+    for asked, found in zip(wanted, _with_bar(in_parallel(ask, wanted), len(wanted)), strict=True):
+        if isinstance(found, DeployfitError):
+            failed.append(found)
+        else:
+            sizes += found
+            repo_ids.add(asked.repo_id)
     if not sizes:
         for error in failed:
             if isinstance(error, HubError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from deployfit.errors import DataError, InputError, quoted
@@ -12,13 +11,13 @@ from deployfit.formats.gguf_reader import read_header as read_gguf
 from deployfit.formats.prefix import MOST_HEADER_BYTES
 from deployfit.formats.safetensors_reader import read_header as read_safetensors
 from deployfit.hub.client import HubClient
+from deployfit.hub.parallel import in_parallel
 from deployfit.quants.actual import ActualTensor
 from deployfit.repository import FileGroup, RepoFile, Repository
 
 FIRST_BYTES: Mapping[str, int] = {"GGUF": 256 * 1024, "safetensors": 64 * 1024}
 NEXT_BYTES = 12 * 2**20  # a header with a vocabulary of 248,320 tokens has 10.9 MB
 MOST_REQUESTS = 8
-PARALLEL = 8
 
 Metadata = Mapping[str, int | float | bool | str]
 
@@ -45,8 +44,7 @@ def read_headers(
         on_done()
         return found
 
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        shards = list(pool.map(read, group.files))
+    shards = list(in_parallel(read, group.files))
     tensors = tuple(tensor for shard in shards for tensor in shard.tensors)
     names = {tensor.name for tensor in tensors}
     if len(names) != len(tensors):
