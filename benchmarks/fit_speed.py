@@ -152,46 +152,97 @@ def median_percent(errors: np.ndarray) -> float:
     return float(100 * np.median(np.abs(np.expm1(-errors))))
 
 
-def main() -> None:
+def interval_of(errors: np.ndarray) -> tuple[float, float]:
+    """Between which multiples of the prediction four of five measurements lie."""
+    low, high = np.exp(np.quantile(errors, (0.1, 0.9)))
+    return float(low), float(high)
+
+
+def covered_percent(errors: np.ndarray, interval: tuple[float, float]) -> float:
+    low, high = np.log(interval)
+    return float(100 * np.mean((low <= errors) & (errors <= high)))
+
+
+class Measured(NamedTuple):
+    """The points of a runtime's decoding or prefill, and how they are fitted."""
+
+    first: list[Point]
+    later: list[Point]  # but for those that were among the first
+    terms: dict[str, Term]
+    predict: Predict
+
+    @property
+    def all(self) -> list[Point]:
+        return [*self.first, *self.later]
+
+
+def measured() -> dict[tuple[str, str], Measured]:
+    """The measurements by runtime, and by decode or prefill."""
     quant = lambda name, runtime: find_quant(name, SHELF, runtime)  # noqa: E731
-    judged = {}
-    for batch, rows in catalog.speed_rows().items():
-        judged[batch], left_out = judged_speeds(
-            rows, catalog.measurement_rules(), catalog.models(), catalog.macs(), quant
-        )
-        print(f"{batch}: {len(rows)} rows, {len(judged[batch])} can be judged; left out: {left_out}")
-    lines = []
+    rules, models, macs = catalog.measurement_rules(), catalog.models(), catalog.macs()
+    judged = {
+        batch: judged_speeds(rows, rules, models, macs, quant)[0] for batch, rows in catalog.speed_rows().items()
+    }
+    found = {}
     for runtime in (LLAMACPP, MLX_RUNTIME):
-        seen: Counter[str] = Counter()
         decode = {name: term for name, term in DECODE.items() if runtime == LLAMACPP or not name.startswith("kernel_")}
         for what, terms, predict in (("decode", decode, predict_decode), ("prefill", PREFILL, predict_prefill)):
             first, later = (points(judged[batch], runtime, what) for batch in ("first", "later"))
             known = {(point.cell, point.seconds) for point in first}
             later = [point for point in later if (point.cell, point.seconds) not in known]
-            ahead = errors_of(later, fit(first, terms, predict), predict)
-            chosen = [*first, *later]
-            values = fit(chosen, terms, predict)
-            within = unseen_errors(chosen, [point.origin for point in chosen], terms, predict)
-            chips = unseen_errors(chosen, [point.chip.chip for point in chosen], terms, predict)
-            fitted = errors_of(chosen, values, predict)
-            print(
-                f"{runtime} {what}: {len(first)} first rows predict {len(later)} later ones within a median of"
-                f" {median_percent(ahead):.1f} %; all {len(chosen)}: {median_percent(fitted):.1f} % fitted,"
-                f" {median_percent(within):.1f} % source by source, {median_percent(chips):.1f} % chip by chip"
-            )
-            for name, value in values.items():
-                lines.append([runtime, name, f"{value:.4g}", unit_of(name)])
-            neural = np.array([point.chip.neural_accelerators for point in chosen])
-            spreads = {"": within[~neural], "_neural": within[neural], "_unseen": chips}
-            if what == "decode":
-                spreads = {"": within, "_unseen": chips}
-            for where, errors in spreads.items():
-                for end, quantile in (("low", 0.1), ("high", 0.9)):
-                    factor = float(np.exp(np.quantile(errors, quantile)))
-                    lines.append([runtime, f"{what}_{end}{where}", f"{factor:.3f}", "times the prediction"])
-            if what == "decode":
-                seen.update(point.chip.chip for point in chosen)
+            found[runtime, what] = Measured(first, later, terms, predict)
+    return found
+
+
+def all_fits() -> dict[str, dict[str, float]]:
+    """The coefficients by runtime, without intervals: what `data/speed_coefficients.csv` is held against."""
+    fits: dict[str, dict[str, float]] = {}
+    for (runtime, _), (first, later, terms, predict) in measured().items():
+        fits.setdefault(runtime, {}).update(fit([*first, *later], terms, predict))
+    return fits
+
+
+def lines_of(runtime: str, what: str, data: Measured) -> list[list[str]]:
+    """The rows of the file: coefficients, intervals, and how well what was not fitted to is predicted."""
+    chosen, terms, predict = data.all, data.terms, data.predict
+    values = fit(chosen, terms, predict)
+    within = unseen_errors(chosen, [point.origin for point in chosen], terms, predict)
+    chips = unseen_errors(chosen, [point.chip.chip for point in chosen], terms, predict)
+    lines = [[runtime, name, f"{value:.4g}", unit_of(name)] for name, value in values.items()]
+    neural = np.array([point.chip.neural_accelerators for point in chosen])
+    spreads = {"": within[~neural], "_neural": within[neural], "_unseen": chips}
+    if what == "decode":
+        spreads = {"": within, "_unseen": chips}
+    for where, errors in spreads.items():
+        for end, factor in zip(("low", "high"), interval_of(errors), strict=True):
+            lines.append([runtime, f"{what}_{end}{where}", f"{factor:.3f}", "times the prediction"])
+    # What was handed over first predicts what was collected afterwards, its intervals made from it alone.
+    ahead = errors_of(data.later, fit(data.first, terms, predict), predict)
+    before = unseen_errors(data.first, [point.origin for point in data.first], terms, predict)
+    for name, percent in {
+        "median_percent_by_source": median_percent(within),
+        "median_percent_by_chip": median_percent(chips),
+        "median_percent_later": median_percent(ahead),
+        "covered_percent_later": covered_percent(ahead, interval_of(before)),
+    }.items():
+        lines.append([runtime, f"{what}_{name}", f"{percent:.1f}", "percent"])
+    print(
+        f"{runtime} {what}: {len(data.first)} first rows, {len(data.later)} later ones; all:"
+        f" {median_percent(errors_of(chosen, values, predict)):.1f} % fitted"
+    )
+    if what == "decode":
+        seen = Counter(point.chip.chip for point in chosen)
         lines += [[runtime, ROWS + chip, str(count), "measurements"] for chip, count in sorted(seen.items())]
+    return lines
+
+
+def main() -> None:
+    lines = []
+    for (runtime, what), data in measured().items():
+        lines += lines_of(runtime, what, data)
+    for runtime, name, value, unit in lines:
+        if unit == "percent":
+            print(runtime, name, value)
     if "--check" not in sys.argv[1:]:
         with open(FILE, "w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([["runtime", "coefficient", "value", "unit"], *lines])
