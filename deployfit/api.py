@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from deployfit import catalog
 from deployfit.ask import (
     DEFAULT_CONTEXT,
+    DEFAULT_MACOS,
     SHELF,
     answers_of,
     find_model,
     find_place,
     find_publisher,
+    known_quants,
     quants_of,
     settings_of,
 )
@@ -29,15 +31,17 @@ from deployfit.quants.find import (
     find_runtime,
     own_quants,
 )
-from deployfit.quants.weights import Options
-from deployfit.units import parse_tokens
+from deployfit.quants.weights import FORMATS, Options
+from deployfit.speed import active_params
+from deployfit.units import GIB, parse_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from deployfit.plan import Plan
-    from deployfit.recommend import Candidate, Recommendation
-    from deployfit.recommend import Question as UseQuestion
+    from deployfit.checks import Checked
+    from deployfit.contexts import Plan
+    from deployfit.ranking import Candidate, Recommendation
+    from deployfit.ranking import Question as UseQuestion
 
 T = TypeVar("T")
 Row = Mapping[str, Any]
@@ -109,7 +113,7 @@ def fit(
 
     >>> (answer,) = fit("Qwen3.5-27B", "Q4_K_M", mac=32, context="32k")
     >>> answer.verdict.words, answer.estimate.total_bytes, answer.max_context_tokens
-    ('fits', 19423461472, 125440)
+    ('fits', 19424860192, 125440)
     """
     return FitAnswers(
         answers_of(
@@ -149,7 +153,7 @@ def plan(
     >>> plan("Qwen3.5-35B-A3B", "Q4_K_M", mac=32).rows[0].max_context_tokens
     (184832, 262144, 262144)
     """
-    from deployfit.plan import make_plan
+    from deployfit.contexts import make_plan
 
     found = find_model(model, catalog_file)
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
@@ -217,7 +221,7 @@ def recommend(
 
 def recommend_question(use: str, min_speed: float, context_tokens: int, place: Place) -> UseQuestion:
     """Return what decides; raise InputError for a use that is not known, or a speed where none can be said."""
-    from deployfit.recommend import Question as UseQuestion
+    from deployfit.ranking import Question as UseQuestion
 
     uses = catalog.quality_uses()
     if use not in uses:
@@ -232,10 +236,10 @@ def recommend_question(use: str, min_speed: float, context_tokens: int, place: P
 
 def recommended(question: UseQuestion, place: Place, runtime: str | None) -> list[Recommendation]:
     """Return the places, best first."""
-    from deployfit import recommend as recommending
+    from deployfit import ranking
 
     candidates = _candidates(place, question.context_tokens, runtime)
-    return recommending.recommend(candidates, question, catalog.quality_evidence(), catalog.quality_bits())
+    return ranking.recommend(candidates, question, catalog.quality_evidence(), catalog.quality_bits())
 
 
 VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has beside the text
@@ -243,7 +247,7 @@ VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has 
 
 def _candidates(place: Place, context_tokens: int, runtime: str | None) -> Iterable[Candidate]:
     """Yield every published file of the catalogue's models that fits with this context."""
-    from deployfit.recommend import Candidate
+    from deployfit.ranking import Candidate
     from deployfit.sweep import Grid, sweep
 
     speeds = catalog.speeds()
@@ -276,3 +280,105 @@ def _candidates(place: Place, context_tokens: int, runtime: str | None) -> Itera
                         max_context_tokens=largest,
                         speed=speeds.speed(place.mac, model.config, weights, settings),
                     )
+
+
+def list_models() -> pd.DataFrame:
+    """Return the catalogue's models as a DataFrame, the largest first.
+
+    >>> list_models().loc["Qwen3.5-35B-A3B", ["total_params", "full_attention_layers"]].tolist()
+    [35951822704, 10]
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "model": model.name,
+            "total_params": model.total_params,
+            "active_params": active_params(model.config),
+            "layers": model.config.num_hidden_layers,
+            "full_attention_layers": model.config.full_attention_layers,
+            "trained_context_tokens": model.config.max_position_embeddings,
+            "checkpoint_bytes": model.checkpoint_bytes,
+            "hub_repo": model.hub_repo,
+        }
+        for model in catalog.models().values()
+    ]
+    return pd.DataFrame(rows).set_index("model").sort_values("total_params", ascending=False, kind="stable")
+
+
+def list_macs(macos: Text = DEFAULT_MACOS) -> pd.DataFrame:
+    """Return the Macs with Apple silicon as a DataFrame: bandwidth, arithmetic, and what they lend to their GPU.
+
+    >>> int(list_macs().query("chip == 'M4 Max'").set_index("memory_gib").loc[64, "gpu_limit_bytes"])
+    55662788608
+    """
+    import pandas as pd
+
+    places = [
+        (row, find_place(f"{row.chip} {size}", str(macos), None)) for row in catalog.macs() for size in row.memory_gib
+    ]
+    return pd.DataFrame(
+        [
+            {
+                "chip": row.chip,
+                "memory_gib": place.mac.memory_bytes // GIB,
+                "bandwidth_gb_s": row.bandwidth_gb_s or None,
+                "fp16_tflops": row.fp16_tflops or None,
+                "gpu_limit_bytes": place.limit.limit_bytes,
+                "gpu_limit_basis": place.limit.basis.value,
+            }
+            for row, place in places
+        ]
+    )
+
+
+def list_quants(model: str, *, publisher: str | None = None, catalog_file: str | None = None) -> pd.DataFrame:
+    """Return what exists for a model as a DataFrame, smallest first: the tools' recipes and publishers' files.
+
+    >>> int(list_quants("Qwen3.5-27B").set_index("quant").loc["Q4_K_M", "tensor_bytes"])
+    16536406016
+    """
+    import pandas as pd
+
+    from deployfit.report.quant_list import quant_rows
+
+    found = find_model(model, catalog_file)
+    known = known_quants(found, FORMATS, find_publisher(publisher), Options())
+    return pd.DataFrame(quant_rows(found, known))
+
+
+class CheckedSizes(Answers["Checked"]):
+    """Estimates held against published sizes, a row each."""
+
+    @staticmethod
+    def to_row(each: Checked) -> Row:
+        """Return published and estimated bytes, and whether it is within its tolerance."""
+        return {
+            "model": each.size.model,
+            "file": f"{each.size.publisher}:{each.size.recipe}",
+            "published_bytes": each.size.nbytes,
+            "plus_minus_bytes": each.size.plus_minus_bytes,
+            "estimated_bytes": each.estimated_bytes,
+            "error_bytes": each.error_bytes,
+            "basis": each.basis.value,
+            "passes": each.passes,
+            "date": each.size.date,
+            "source": each.size.source,
+        }
+
+
+def check(model: str | None = None, publisher: str | None = None) -> CheckedSizes:
+    """Return every estimate that can be held against a published size, offline.
+
+    >>> checked = check("Qwen3.5-27B", "unsloth")
+    >>> all(each.passes for each in checked)
+    True
+    """
+    from deployfit.checks import check_sizes
+
+    name = None if model is None else find_model(model).name
+    publisher = find_publisher(publisher)
+    sizes = [
+        size for size in catalog.published_sizes() if name in (None, size.model) and publisher in (None, size.publisher)
+    ]
+    return CheckedSizes(check_sizes(sizes, catalog.publishers(), catalog.models(), catalog.tolerances()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deployfit import catalog
+from deployfit.basis import Basis
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.fit import Answer, Fit, Question
 from deployfit.hardware import Mac, Place, default_limit, find_mac, parse_macos, raised_limit
@@ -19,7 +20,7 @@ from deployfit.quants.find import (
     find_runtime,
     own_quants,
 )
-from deployfit.quants.weights import Options, Quant
+from deployfit.quants.weights import GGUF, Options, Quant, Weights
 from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettings
 from deployfit.runtimes.running import Settings
 from deployfit.units import parse_limit
@@ -192,3 +193,27 @@ def answers_of(
         fitting = Fit(question, menu_of(chosen, runtime), catalog.gpu_limits(), catalog.speeds())
         answers += [fitting.answer(quant) for quant in dict.fromkeys(chosen or fitting.makeable())]
     return answers
+
+
+def known_quants(
+    model: Model, formats: Sequence[str], publisher: str | None, options: Options
+) -> list[tuple[Quant, Weights]]:
+    """Return what exists for a model, smallest first: the tools' recipes and all publishers' files, or one's.
+
+    Files whose size is only assumed are among them if their publisher was asked for.
+    """
+    named = catalog.publishers().values() if publisher is None else [catalog.publishers()[publisher]]
+    offered: list[Quant] = [quant for each in formats for quant in own_quants(SHELF, each)] if publisher is None else []
+    offered += [quant for each in named for quant in each.quants() if quant.format in formats]
+    known = []
+    for quant in offered:
+        try:
+            imatrix = options.imatrix and quant.format == GGUF and ":" not in quant.name
+            weights = quant.weights(model, options._replace(imatrix=imatrix))
+        except InputError:
+            continue
+        if weights.basis is not Basis.ASSUMED or publisher is not None:
+            known.append((quant, weights))
+    if not known:
+        raise InputError(f"nothing is known for {model.name}; leave out --runtime and --publisher to see all recipes")
+    return sorted(known, key=lambda pair: pair[1].file_bytes)

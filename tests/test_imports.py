@@ -21,7 +21,7 @@ LAYERS = [
     {"speed"},
     {"fit", "checks"},
     {"sweep"},
-    {"plan", "recommend", "measured", "validate"},
+    {"contexts", "ranking", "measured", "validate", "validation"},
     {"repository"},
     {"crosscheck"},
     {"catalog", "this_mac", "report", "hub"},

@@ -6,6 +6,7 @@ import click
 
 from deployfit.ask import DEFAULT_CONTEXT, DEFAULT_MACOS, find_place, speed_of, whole_number
 from deployfit.cli.shared import FORMATS, check_format, place_options
+from deployfit.errors import InputError
 from deployfit.quants.find import RUNTIMES, find_runtime
 from deployfit.units import parse_tokens
 
@@ -42,6 +43,8 @@ def recommend(
     from deployfit.report import recommend_report
 
     most = whole_number("places", places)
+    if most < 1:
+        raise InputError("places: expected a whole number from 1, got 0")
     place = find_place(mac, macos, wired_limit)
     asked = api.recommend_question(use, speed_of(min_speed), parse_tokens(context), place)
     found = api.recommended(asked, place, None if runtime is None else find_runtime(runtime))[:most]

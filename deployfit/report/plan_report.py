@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deployfit.plan import Plan, PlanRow
+from deployfit.contexts import Plan, PlanRow
 from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.runtimes.running import Settings
 from deployfit.units import gb, tps

@@ -51,7 +51,8 @@ def quants_markdown(model: Model, known: Known) -> str:
     return "\n\n".join([_title(model), markdown(HEADER, _cells(model, known), left=5), LEGEND])
 
 
-def _rows(model: Model, known: Known) -> list[dict[str, object]]:
+def quant_rows(model: Model, known: Known) -> list[dict[str, object]]:
+    """Return the rows of the report, in bytes."""
     return [
         {
             "model": model.name,
@@ -73,11 +74,11 @@ def _rows(model: Model, known: Known) -> list[dict[str, object]]:
 
 def quants_csv(model: Model, known: Known) -> str:
     """Return a CSV row per quant, in bytes."""
-    return csv_text(_rows(model, known))
+    return csv_text(quant_rows(model, known))
 
 
 def quants_json(model: Model, known: Known) -> str:
     """Return a JSON row per quant, in bytes."""
     import json
 
-    return json.dumps({"schema": SCHEMA, "rows": _rows(model, known)}, indent=2)
+    return json.dumps({"schema": SCHEMA, "rows": quant_rows(model, known)}, indent=2)

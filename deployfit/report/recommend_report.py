@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deployfit.hardware import Place
-from deployfit.recommend import Question, Recommendation
+from deployfit.ranking import Question, Recommendation
 from deployfit.report.tabular import aligned, csv_text, markdown
 from deployfit.units import gb, gib, tps
 
