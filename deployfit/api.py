@@ -239,7 +239,7 @@ def recommended(question: UseQuestion, place: Place, runtime: str | None) -> lis
     from deployfit import ranking
 
     candidates = _candidates(place, question.context_tokens, runtime)
-    return ranking.recommend(candidates, question, catalog.quality_evidence(), catalog.quality_bits())
+    return ranking.recommend(candidates, question, catalog.quality())
 
 
 VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has beside the text

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # what most answers do not need is imported where it is
     from deployfit.measured import Rule as MeasurementRule
     from deployfit.measured import SpeedRow
     from deployfit.quants.publishers import PublishedSize, Publisher
-    from deployfit.recommend import Bits, Evidence, Use
+    from deployfit.ranking import Cited, Use
     from deployfit.speed import Speeds
 
 MOST_CATALOG_BYTES = 16 * 2**20
@@ -182,15 +182,19 @@ def speeds() -> Speeds:
 
 
 @cache
-def quality_evidence() -> list[Evidence]:
-    """Return the published benchmark scores of models.
+def quality() -> Cited:
+    """Return the cited evidence of quality: of models, and of what quantization costs them.
 
-    >>> quality_evidence()[0].benchmark
-    'Artificial Analysis Intelligence Index'
+    >>> quality().scores[0].benchmark, quality().bits[0].evidence
+    ('Artificial Analysis Intelligence Index', 'no loss beyond noise in the cited tests')
     """
-    from deployfit.recommend import parse_evidence
+    from deployfit.ranking import Cited, parse_bits, parse_evidence, parse_tested
 
-    return parse_evidence(_data_text("quality_models.csv"), "data/quality_models.csv")
+    return Cited(
+        scores=parse_evidence(_data_text("quality_models.csv"), "data/quality_models.csv"),
+        bits=parse_bits(_data_text("quality_bits.csv"), "data/quality_bits.csv"),
+        tested=parse_tested(_data_text("quality_quants.csv"), "data/quality_quants.csv"),
+    )
 
 
 @cache
@@ -200,21 +204,9 @@ def quality_uses() -> dict[str, Use]:
     >>> list(quality_uses())
     ['coding', 'chat']
     """
-    from deployfit.recommend import parse_uses
+    from deployfit.ranking import parse_uses
 
     return parse_uses(_data_text("quality_uses.csv"), "data/quality_uses.csv")
-
-
-@cache
-def quality_bits() -> list[Bits]:
-    """Return what is known of files by their bits.
-
-    >>> quality_bits()[0].evidence
-    'no loss beyond noise in the cited tests'
-    """
-    from deployfit.recommend import parse_bits
-
-    return parse_bits(_data_text("quality_bits.csv"), "data/quality_bits.csv")
 
 
 @cache

@@ -112,6 +112,19 @@ def nominal_bits(recipe: str) -> int:
     return int(found[0]) if found else 0
 
 
+class Cited(NamedTuple):
+    """All evidence: scores of models, what is known of bits, and of which models quantized files were tested."""
+
+    scores: Sequence[Evidence]
+    bits: Sequence[Bits]
+    tested: frozenset[str]
+
+
+def parse_tested(text: str, place: str) -> frozenset[str]:
+    """Return the models of a CSV text with the columns of `data/quality_quants.csv`."""
+    return frozenset(parse_table(text, place, ["model"], lambda row: row.text("model")))
+
+
 class Candidate(NamedTuple):
     """A file of a model that fits: what it takes, and how far its context goes."""
 
@@ -146,9 +159,7 @@ class Question(NamedTuple):
     context_tokens: int
 
 
-def recommend(
-    candidates: Iterable[Candidate], question: Question, evidence: Sequence[Evidence], bits: Sequence[Bits]
-) -> list[Recommendation]:
+def recommend(candidates: Iterable[Candidate], question: Question, cited: Cited) -> list[Recommendation]:
     """Return one place per model, best first; raise InputError where nothing is left, with the nearest miss."""
     known = list(candidates)
     if not known:
@@ -163,11 +174,11 @@ def recommend(
             f"min-speed: nothing that fits reaches {question.min_tps:g} tokens/s; the fastest is {fastest.model.name}"
             f" {fastest.weights.recipe} with {fastest.decode_tps:.1f}"
         )
-    scores = best_scores(evidence, question.use)
+    scores = best_scores(cited.scores, question.use)
     by_model: dict[str, list[Candidate]] = {}
     for each in wanted:
         by_model.setdefault(each.model.name, []).append(each)
-    chosen = [_choose(files, scores, bits, question) for files in by_model.values()]
+    chosen = [_choose(files, scores, cited, question) for files in by_model.values()]
     return _with_places(_in_order(chosen, question.use), question.use)
 
 
@@ -183,14 +194,16 @@ def best_scores(evidence: Iterable[Evidence], use: Use) -> dict[str, Evidence]:
 
 
 def _choose(
-    files: Sequence[Candidate], scores: Mapping[str, Evidence], bits: Sequence[Bits], question: Question
+    files: Sequence[Candidate], scores: Mapping[str, Evidence], cited: Cited, question: Question
 ) -> Recommendation:
     """Return a model's file: the best rank of evidence, in it the largest, of equals the faster."""
-    ranked = [(_bits_of(each.weights, bits), each) for each in files]
+    ranked = [(_bits_of(each.weights, cited.bits), each) for each in files]
     least = min(row.rank for row, _ in ranked)
     best = [(row, each) for row, each in ranked if row.rank == least]
     row, chosen = max(best, key=lambda pair: (pair[1].weights.text_bytes, pair[1].decode_tps, pair[1].weights.recipe))
     what = f"{nominal_bits(chosen.weights.recipe)}-bit {chosen.weights.format}: {row.evidence}"
+    if chosen.model.name not in cited.tested:
+        what += " (of other models; none of this one is known)"
     limit = f" at {question.min_tps:g} tokens/s or more" if question.min_tps else ""
     reasons = [f"{what}; the largest such file that fits with {question.context_tokens:,} tokens{limit}"]
     fastest = max((each for _, each in best), key=lambda each: (each.decode_tps, -each.weights.text_bytes))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import run
 
-from deployfit.catalog import models, quality_bits, quality_evidence, quality_uses
+from deployfit.catalog import models, quality, quality_uses
 from deployfit.hardware import Mac
 from deployfit.quants.weights import GGUF, MLX
 from deployfit.ranking import nominal_bits
@@ -109,7 +109,7 @@ def test_the_same_question_has_the_same_answer() -> None:
 
 
 def test_files_with_evidence_of_loss_come_last() -> None:
-    ranks = {row.evidence: row.rank for row in quality_bits()}
+    ranks = {row.evidence: row.rank for row in quality().bits}
     found = [ranks[row["bits_evidence"]] >= 4 for row in rows("recommend", "--mac", "M4 16", "--places", "20")]
     assert found == sorted(found)
     assert True in found
@@ -117,14 +117,14 @@ def test_files_with_evidence_of_loss_come_last() -> None:
 
 
 def test_evidence_is_about_the_catalogue_and_says_where_from() -> None:
-    assert {row.model for row in quality_evidence()} == set(models())
-    assert all(row.source.startswith("https://") for row in quality_evidence())
-    assert {use.benchmark for use in quality_uses().values()} <= {row.benchmark for row in quality_evidence()}
+    assert {row.model for row in quality().scores} == set(models())
+    assert all(row.source.startswith("https://") for row in quality().scores)
+    assert {use.benchmark for use in quality_uses().values()} <= {row.benchmark for row in quality().scores}
 
 
 @pytest.mark.parametrize("format_name", [GGUF, MLX])
 def test_bits_are_ranked_once_each(format_name: str) -> None:
-    bits = [b for row in quality_bits() if row.format == format_name for b in range(row.least, row.most + 1)]
+    bits = [b for row in quality().bits if row.format == format_name for b in range(row.least, row.most + 1)]
     assert sorted(bits) == list(range(1, 33))
 
 

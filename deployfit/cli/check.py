@@ -27,7 +27,7 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 )
 @click.option("--online", is_flag=True, help="Ask the Hub for today's sizes, and how the catalogue differs from it.")
 def check(model: str | None, publisher: str | None, rows: str, format_name: str, online: bool) -> int:
-    """Hold the estimates against published sizes: those written down, or with --online the Hub's of today.
+    """Hold estimates against published sizes. Those written down, or with --online the Hub's of today.
 
     In GitHub Actions the Markdown table is appended to the step's summary as well.
 

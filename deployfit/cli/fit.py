@@ -85,7 +85,7 @@ def fit(
     catalog_file: str | None,
     format_name: str,
 ) -> int:
-    """Does MODEL fit this Mac? One recipe in detail, or every recipe in a line each.
+    """Say whether MODEL fits this Mac. One recipe in detail, or every recipe in a line each.
 
     MODEL is a name of the catalogue, or hub:OWNER/NAME for a file of the Hugging Face Hub (--file).
 

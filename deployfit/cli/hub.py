@@ -20,7 +20,7 @@ from deployfit.repository import choose_group, group_files
     "--format", "format_name", default="text", show_default=True, metavar="|".join(FORMATS), help="How to print."
 )
 def hub(repo: str, revision: str | None, pattern: str | None, offline: bool, format_name: str) -> None:
-    """Show what is in REPO (owner/name) of the Hugging Face Hub: model files, shards, sizes.
+    """Show what is in REPO of the Hub. REPO is owner/name; model files, shards, sizes.
 
     Exit codes: 0 answered; 2 bad input; 3 the Hub could not be asked.
     """

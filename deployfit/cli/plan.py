@@ -31,7 +31,7 @@ def plan(
     catalog_file: str | None,
     format_name: str,
 ) -> None:
-    """How far does the context of MODEL reach? Each recipe by KV caches, on one Mac."""
+    """Show how far the context of MODEL reaches. Each recipe by KV caches, on one Mac."""
     check_format(format_name)
     from deployfit import api
     from deployfit.report import plan_report

@@ -29,7 +29,7 @@ def quants(
     catalog_file: str | None,
     format_name: str,
 ) -> None:
-    """List what exists for MODEL: recipes and published files, smallest first, and how each size is known."""
+    """List what exists for MODEL. Recipes and published files, smallest first, and how each size is known."""
     check_format(format_name)
     engine = None if runtime is None else find_runtime(runtime)
     found = find_model(model, catalog_file)

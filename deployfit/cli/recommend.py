@@ -34,7 +34,7 @@ def recommend(
     places: str,
     format_name: str,
 ) -> None:
-    """What should I run? A published file per model that fits this Mac, best first, and why.
+    """Say what to run on this Mac, and why. A published file per model that fits, best first.
 
     The order comes from one published benchmark per use; nothing is scored here.
     """

@@ -23,7 +23,7 @@ from deployfit.quants.publishers import SIZE_COLUMNS, PublishedSize, parse_publi
 @click.option("--publisher", metavar="NAME", help="Only this publisher.  [default: all]")
 @click.option("--dry-run", is_flag=True, help="Say what would be added, and add nothing.")
 def refresh(path: str, model: str | None, publisher: str | None, dry_run: bool) -> int:
-    """For maintainers: append the Hub's sizes of today to FILE (data/published_sizes.csv).
+    """Append the Hub's sizes of today to FILE. For maintainers: FILE is data/published_sizes.csv.
 
     Rows are only ever appended, with their date; what is written down already stays as it is.
 
