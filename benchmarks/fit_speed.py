@@ -180,9 +180,7 @@ def measured() -> dict[tuple[str, str], Measured]:
     """The measurements by runtime, and by decode or prefill."""
     quant = lambda name, runtime: find_quant(name, SHELF, runtime)  # noqa: E731
     rules, models, macs = catalog.measurement_rules(), catalog.models(), catalog.macs()
-    judged = {
-        batch: judged_speeds(rows, rules, models, macs, quant)[0] for batch, rows in catalog.speed_rows().items()
-    }
+    judged = {batch: judged_speeds(rows, rules, models, macs, quant)[0] for batch, rows in catalog.speed_rows().items()}
     found = {}
     for runtime in (LLAMACPP, MLX_RUNTIME):
         decode = {name: term for name, term in DECODE.items() if runtime == LLAMACPP or not name.startswith("kernel_")}
