@@ -39,7 +39,7 @@ def grid_of(name: str):
 
 def check(name: str) -> int:
     """Exit unless the sweep that is going to be timed says what `fit` says; return how many answers it has."""
-    from deployfit.catalog import gpu_limits
+    from deployfit.catalog import gpu_limits, speeds
     from deployfit.errors import InputError
     from deployfit.fit import Fit, Question
     from deployfit.sweep import MISSING, VERDICTS, sweep
@@ -51,7 +51,9 @@ def check(name: str) -> int:
         m, q, s, c, p = (chance.randrange(count) for count in grid.shape)
         how = grid.settings[s].with_context(grid.contexts[c])
         try:
-            answer = Fit(Question(grid.models[m], how, grid.places[p]), [], gpu_limits()).answer(grid.quants[q])
+            answer = Fit(Question(grid.models[m], how, grid.places[p]), [], gpu_limits(), speeds()).answer(
+                grid.quants[q]
+            )
         except InputError:
             expected = (MISSING, None, MISSING)
         else:

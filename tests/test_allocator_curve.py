@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from deployfit.catalog import models
 from deployfit.formats.ggml import TENSOR_TYPES
+from deployfit.runtimes.llamacpp import LlamaCppSettings
 from deployfit.runtimes.llamacpp_allocator import CELL, Action, Curve, Program, compiled
 from deployfit.runtimes.llamacpp_graph import Batch, build_graph
+from deployfit.runtimes.mlx import MlxSettings
 
 OPEN_END = 1 << 62
 
@@ -129,3 +132,29 @@ def test_blocks_of_equal_size_and_of_none() -> None:
                 steps.append((Action.GIVE, gone, sizes.pop(gone), -1))
         assert wrong_cells(Program(tuple(steps)), range(1, 40)) == [], seed
         assert wrong_cells(Program(tuple(steps)), range(39, 0, -1)) == [], seed
+
+
+HOWS = [
+    LlamaCppSettings(1, kv_type, kv_type, parallel, ubatch)
+    for kv_type in ("f16", "q4_0", "f32")
+    for parallel, ubatch in ((1, 128), (1, 512), (3, 700))
+]
+
+
+@pytest.mark.parametrize("name", ["Qwen3.5-122B-A10B", "Qwen3.5-27B"])
+@pytest.mark.parametrize("how", [*HOWS, MlxSettings(1), MlxSettings(1, 4, 700)], ids=lambda how: how.words)
+def test_memory_grows_in_straight_lines_up_to_where_the_settings_say(
+    name: str, how: LlamaCppSettings | MlxSettings
+) -> None:
+    """At every step of the context; with F32 caches the allocator's rare holes begin within a piece."""
+    config, step = models()[name].config, how.context_step
+    last = config.max_position_embeddings // step
+    grown = [how.with_context(step * (each + 1)).memory(config) for each in range(last)]
+    first, lines = 0, 0
+    while first < last:
+        until = how.with_context(step * (first + 1)).straight_until(config) // step - 1
+        assert first <= until < last
+        for figures in list(zip(*grown, strict=True))[:3]:  # all but the upper bound
+            assert len({later - figure for figure, later in pairwise(figures[first : until + 1])}) <= 1
+        first, lines = until + 1, lines + 1
+    assert lines < 200

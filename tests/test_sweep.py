@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployfit.ask import SHELF
-from deployfit.catalog import gpu_limits, models
+from deployfit.catalog import gpu_limits, models, speeds
 from deployfit.errors import InputError
 from deployfit.fit import Answer, Fit, Question
-from deployfit.hardware import Mac, Place, default_limit, raised_limit
+from deployfit.hardware import GPU_RESERVE, Mac, Place, default_limit, raised_limit
 from deployfit.quants.find import find_quant
 from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes.llamacpp import LlamaCppSettings
@@ -76,7 +76,9 @@ def scalar(grid: Grid, point: tuple[int, ...]) -> Answer | None:
     m, q, s, c, p = point
     how: Settings = grid.settings[s].with_context(grid.contexts[c])
     try:
-        return Fit(Question(grid.models[m], how, grid.places[p], grid.options), [], gpu_limits()).answer(grid.quants[q])
+        return Fit(Question(grid.models[m], how, grid.places[p], grid.options), [], gpu_limits(), speeds()).answer(
+            grid.quants[q]
+        )
     except InputError:
         return None
 
@@ -138,9 +140,9 @@ def test_the_sweep_equals_fit_under_mlx(
     assert differing(sweep(Grid([models()[name] for name in names], chosen, hows, contexts, places, options))) == []
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
-@given(st.sampled_from(sorted(models())), llamacpp, st.lists(st.integers(1, 1024), min_size=6, max_size=6), options)
-def test_the_largest_context_where_the_budget_is_just_reached_and_just_missed(
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.sampled_from(sorted(models())), llamacpp, st.lists(st.integers(1, 1024), min_size=3, max_size=3), options)
+def test_limits_that_are_just_reached_and_just_missed(
     name: str, hows: list[LlamaCppSettings], steps: list[int], options: Options
 ) -> None:
     """Limits raised to what a context takes, to the byte: there a little more context may need a little less."""
@@ -148,10 +150,9 @@ def test_the_largest_context_where_the_budget_is_just_reached_and_just_missed(
     mac = Mac("", 1024 * GIB)
     grid = Grid([model], [quant], [how], [min(262_144, step * how.context_step) for step in steps], [], options)
     totals = sweep(grid).total_bytes.ravel().tolist()
-    reserve = Place(mac, 26, default_limit(mac, 26, gpu_limits())).reserve_bytes
-    edges = [raised_limit(mac, total + reserve + more) for total in totals if total > 0 for more in (-1, 0, 1)]
-    places = [Place(mac, 26, edge, raised=True) for edge in edges]
-    assert differing(sweep(grid._replace(places=places, contexts=[512]))) == []
+    limits = [total + below for total in totals if total > 0 for below in (-1, 0, GPU_RESERVE - 1, GPU_RESERVE)]
+    places = [Place(mac, 26, raised_limit(mac, limit), raised=True) for limit in limits]
+    assert differing(sweep(grid._replace(places=places))) == []
 
 
 def test_what_is_refused_is_missing_and_said() -> None:
