@@ -236,6 +236,12 @@ def sweep(grid: Grid) -> Swept:
     )
 
 
+def require_answers(swept: Sequence[Swept]) -> None:
+    """Raise InputError if there is no answer at all, with the first reason."""
+    if not any(each.answered for each in swept):
+        raise InputError(next((reason for each in swept for reason in each.refusals), "nothing was asked for"))
+
+
 def _weights(model: Model, quant: Quant, options: Options, refusals: dict[str, None]) -> Weights | None:
     try:
         if options.mtp and not model.config.mtp_num_hidden_layers:

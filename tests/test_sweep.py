@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -280,3 +281,30 @@ def test_parquet_without_pyarrow_says_what_to_do(tmp_path: Path) -> None:
     done = run(*words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "deployfit: parquet needs pyarrow: pip install pyarrow, or choose --format csv\n"
+
+
+def test_the_table_of_a_mac_says_what_fit_says() -> None:
+    words = ["--quant", "Q4_K_M", "--quant", "Q5_K_M", "--quant", "Q6_K", "--quant", "q4_g128", "--mac", "32"]
+    done = run("table", "Qwen3.5-35B-A3B", "Qwen3.5-27B", *words, "--context", "64k")
+    cells = {line.split("  ")[0]: re.split(r" {2,}", line)[1:] for line in done.stdout.splitlines()}
+    marks = {"fits": "", "tight": "tight ", "needs_raised_limit": "raise ", "does_not_fit": "no "}
+    seen = set()
+    for column, model in enumerate(("Qwen3.5-35B-A3B", "Qwen3.5-27B")):
+        fitted = run("fit", model, *words, "--context", "64k", "--format", "json")
+        for row in json.loads(fitted.stdout)["rows"]:
+            assert cells[row["recipe"]][column] == f"{marks[row['verdict']]}{row['total_bytes'] / GIB:.2f}"
+            seen.add(row["verdict"])
+    assert seen >= {"fits", "needs_raised_limit", "does_not_fit"}
+
+
+@pytest.mark.parametrize("format_name", ["json", "csv"])
+def test_the_table_of_a_mac_is_a_sweep_for_programs(format_name: str) -> None:
+    words = ["Qwen3.5-9B", "Qwen3.5-4B", "--quant", "Q8_0", "--mac", "m2 16", "--macos", "15", "--format", format_name]
+    assert run("table", *words).stdout == run("sweep", *words).stdout
+
+
+@pytest.mark.parametrize("words", [["--context", "32k"], ["--macos", "15"]])
+def test_a_table_of_sizes_is_of_no_mac(words: list[str]) -> None:
+    done = run("table", *words)
+    assert done.returncode == 2
+    assert done.stderr == f"deployfit: {words[0]} is for --mac; say which Mac is meant\n"

@@ -108,8 +108,7 @@ def sweep(
         if grid.points > MOST_POINTS:
             raise InputError(f"{grid.points:,} combinations are too many at once; ask for up to {MOST_POINTS:,}")
         swept.append(sweeping.sweep(grid))
-    if not any(each.answered for each in swept):
-        raise InputError(next(reason for each in swept for reason in each.refusals))
+    sweeping.require_answers(swept)
     _write(swept, format_name, output)
 
 
