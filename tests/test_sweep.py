@@ -275,6 +275,13 @@ def test_what_cannot_be_is_one_line(words: list[str], said: str, tmp_path: Path)
     assert said in done.stderr
 
 
+def test_too_many_at_once_are_refused_before_they_are_counted() -> None:
+    many = [word for each in range(1, 60) for option in ("--parallel", "--context") for word in (option, str(each))]
+    done = run("sweep", *many, *(word for each in ("f16", "q8_0", "q4_0") for word in ("--kv-type", each)))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("deployfit: 50,773,866 combinations are too many at once; name fewer models, ")
+
+
 def test_parquet_without_pyarrow_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ImportError('as if it were not installed')\n", encoding="utf-8")
     words = ["sweep", "Qwen3.5-4B", "--format", "parquet", "--output", "rows.parquet"]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from deployfit.sweep import Swept
 
 FORMATS = ("text", "json", "csv", "parquet")
-MOST_POINTS = 200_000_000  # a byte each for the verdicts alone
+MOST_POINTS = 50_000_000  # about a GB of memory, and 10 GB of CSV
 
 
 @click.command()
@@ -106,7 +106,10 @@ def sweep(
     for name, chosen in asked.items():
         grid = sweeping.Grid(models, list(dict.fromkeys(chosen)), list(_settings(name, given)), tokens, places, options)
         if grid.points > MOST_POINTS:
-            raise InputError(f"{grid.points:,} combinations are too many at once; ask for up to {MOST_POINTS:,}")
+            raise InputError(
+                f"{grid.points:,} combinations are too many at once; name fewer models, recipes, settings, contexts or"
+                f" Macs, for up to {MOST_POINTS:,}"
+            )
         swept.append(sweeping.sweep(grid))
     sweeping.require_answers(swept)
     _write(swept, format_name, output)
