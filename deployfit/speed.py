@@ -265,3 +265,6 @@ class Speeds(NamedTuple):
             f"no measurement of {runtime} on an {chip.chip}: from its bandwidth of {chip.bandwidth_gb_s} GB/s, and what"
             f" other chips make of theirs; the interval is that of a chip left out of the fit"
         )
+
+
+NO_SPEEDS = Speeds({}, {}, ())
