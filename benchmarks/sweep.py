@@ -23,8 +23,8 @@ GRIDS = {
 
 def grid_of(name: str):
     from deployfit import ask, catalog
+    from deployfit.grid import Grid
     from deployfit.quants.find import FORMAT_OF, own_quants
-    from deployfit.sweep import Grid
 
     runtime, option, values, contexts = GRIDS[name]
     sizes = sorted({size for row in catalog.macs() for size in row.memory_gib})
@@ -42,7 +42,7 @@ def check(name: str) -> int:
     from deployfit.catalog import gpu_limits, speeds
     from deployfit.errors import InputError
     from deployfit.fit import Fit, Question
-    from deployfit.sweep import MISSING, VERDICTS, sweep
+    from deployfit.grid import MISSING, VERDICTS, sweep
 
     grid = grid_of(name)
     swept = sweep(grid)
@@ -74,7 +74,7 @@ def cold(name: str) -> float:
 
 def arrays(name: str) -> float:
     """Return the seconds of a further sweep, when weights and replays are remembered where deployfit remembers them."""
-    from deployfit.sweep import sweep
+    from deployfit.grid import sweep
 
     grid = grid_of(name)
     start = time.perf_counter()
@@ -97,7 +97,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        from deployfit.sweep import sweep
+        from deployfit.grid import sweep
 
         sweep(grid_of(sys.argv[1]))
     else:

@@ -23,7 +23,7 @@ from deployfit.quants.find import (
 from deployfit.quants.weights import GGUF, Options, Quant, Weights
 from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettings
 from deployfit.runtimes.running import Settings
-from deployfit.speed import NO_SPEEDS
+from deployfit.speed import NO_SPEEDS, Speeds
 from deployfit.units import parse_limit
 
 SHELF = Shelf(catalog.recipes, catalog.mlx_recipes, catalog.checkpoint_recipes, catalog.publishers)
@@ -188,13 +188,18 @@ def answers_of(
 ) -> list[Answer]:
     """Return the verdicts on a model's quants, each runtime with its own settings."""
     check_settings(typed, list(asked))
-    speeds = catalog.speeds() if place.mac.chip else NO_SPEEDS  # not to be read where it cannot be used
+    speeds = speeds_of([place])
     answers: list[Answer] = []
     for runtime, chosen in asked.items():
         question = Question(model, settings_of(runtime, context_tokens, typed), place, options)
         fitting = Fit(question, menu_of(chosen, runtime), catalog.gpu_limits(), speeds)
         answers += [fitting.answer(quant) for quant in dict.fromkeys(chosen or fitting.makeable())]
     return answers
+
+
+def speeds_of(places: Sequence[Place]) -> Speeds:
+    """Return what is known of speed; nothing where no chip is named, so that the file is not read for nothing."""
+    return catalog.speeds() if any(place.mac.chip for place in places) else NO_SPEEDS
 
 
 def known_quants(

@@ -10,7 +10,7 @@ from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.running import Settings
 from deployfit.speed import Speed, Speeds
-from deployfit.sweep import Grid, sweep
+from deployfit.grid import Grid, sweep
 
 
 class PlanRow(NamedTuple):

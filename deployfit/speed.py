@@ -149,7 +149,7 @@ def active_params(config: Qwen35) -> int:
     return total + (experts * config.num_experts_per_tok // config.num_experts if config.is_moe else 0)
 
 
-def work_of(config: Qwen35, weights: Weights, state_bytes: int, coefficients: Coefficients) -> Work:
+def work_of(config: Qwen35, weights: Weights, state_bytes: Any, coefficients: Coefficients) -> Work:
     """Return what one token costs; `state_bytes` are those of one sequence's recurrent state."""
     read = active_bytes(config, weights)
     kernel = kernel_of(weights.recipe)

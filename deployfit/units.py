@@ -76,6 +76,15 @@ def gb(size_bytes: int, digits: int = 2) -> str:
     return f"{size_bytes / GB:.{digits}f}"
 
 
+def four_digits(value: float) -> float:
+    """Return a number rounded to four digits, as reports give speeds.
+
+    >>> four_digits(24.6789)
+    24.68
+    """
+    return float(f"{value:.4g}")
+
+
 def tps(tokens_per_second: float) -> str:
     """Return tokens per second to two or three digits, without the label.
 

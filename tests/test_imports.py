@@ -20,7 +20,7 @@ LAYERS = [
     {"estimate"},
     {"speed"},
     {"fit", "checks"},
-    {"sweep"},
+    {"grid"},
     {"contexts", "ranking", "measured", "validate", "validation"},
     {"repository"},
     {"crosscheck"},

@@ -15,23 +15,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployfit.ask import SHELF
-from deployfit.catalog import gpu_limits, models, speeds
+from deployfit.catalog import gpu_limits, macs, models, speeds
 from deployfit.errors import InputError
 from deployfit.fit import Answer, Fit, Question
+from deployfit.grid import COLUMNS, MISSING, VERDICTS, Grid, Swept, sweep
 from deployfit.hardware import GPU_RESERVE, Mac, Place, default_limit, raised_limit
 from deployfit.quants.find import find_quant
 from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes.llamacpp import LlamaCppSettings
 from deployfit.runtimes.mlx import MlxSettings
 from deployfit.runtimes.running import Settings
-from deployfit.sweep import COLUMNS, MISSING, VERDICTS, Grid, Swept, sweep
 from deployfit.units import GIB
 
 MEMORIES = sorted({row.memory_gib for row in gpu_limits()})
 
 
-def place_of(memory_gib: int, macos: int, raised_percent: int) -> Place:
-    mac = Mac("", memory_gib * GIB)
+CHIPS = [("", memory) for memory in MEMORIES] + [(row.chip, row.memory_gib[-1]) for row in macs()]
+
+
+def place_of(chip_and_memory: tuple[str, int], macos: int, raised_percent: int = 0) -> Place:
+    mac = Mac(chip_and_memory[0], chip_and_memory[1] * GIB)
     if raised_percent:
         return Place(mac, macos, raised_limit(mac, mac.memory_bytes * raised_percent // 100), raised=True)
     return Place(mac, macos, default_limit(mac, macos, gpu_limits()))
@@ -46,7 +49,7 @@ MLX_NAMES = ["3bit", "4bit", "8bit", "mxfp4", "q4_g64_early", "mlx-community:4bi
 
 names = few(st.sampled_from(sorted(models())), 2)
 places = few(
-    st.builds(place_of, st.sampled_from(MEMORIES), st.sampled_from([15, 26]), st.sampled_from([0, 0, 0, 5, 50, 99])), 4
+    st.builds(place_of, st.sampled_from(CHIPS), st.sampled_from([15, 26]), st.sampled_from([0, 0, 0, 5, 50, 99])), 4
 )
 contexts = few(st.one_of(st.sampled_from([1, 255, 256, 512, 4096, 262_144, 262_145]), st.integers(1, 262_144)))
 llamacpp = few(
@@ -124,7 +127,10 @@ def test_the_sweep_equals_fit_under_llamacpp(
     options: Options,
 ) -> None:
     chosen: list[Quant] = [find_quant(quant, SHELF) for quant in quants]
-    assert differing(sweep(Grid([models()[name] for name in names], chosen, hows, contexts, places, options))) == []
+    assert (
+        differing(sweep(Grid([models()[name] for name in names], chosen, hows, contexts, places, options, speeds())))
+        == []
+    )
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -138,7 +144,10 @@ def test_the_sweep_equals_fit_under_mlx(
     options: Options,
 ) -> None:
     chosen: list[Quant] = [find_quant(quant, SHELF, "mlx") for quant in quants]
-    assert differing(sweep(Grid([models()[name] for name in names], chosen, hows, contexts, places, options))) == []
+    assert (
+        differing(sweep(Grid([models()[name] for name in names], chosen, hows, contexts, places, options, speeds())))
+        == []
+    )
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
@@ -160,7 +169,7 @@ def test_what_is_refused_is_missing_and_said() -> None:
     model = models()["Qwen3.5-4B"]
     quants = [find_quant(name, SHELF) for name in ("Q4_K_M", "unsloth:Q4_K_M")]
     hows = [LlamaCppSettings(1), LlamaCppSettings(1, parallel=1000)]
-    swept = sweep(Grid([model], quants, hows, [256, 300_000], [place_of(16, 26, 0)]))
+    swept = sweep(Grid([model], quants, hows, [256, 300_000], [place_of(("", 16), 26)]))
     assert swept.answered == len(list(swept.rows())) == 2
     assert swept.refusals == (
         "context: 300,000 tokens; choose from 1 to the trained 262,144",
@@ -172,7 +181,11 @@ def test_what_is_refused_is_missing_and_said() -> None:
 def test_rows_are_pythons_own_numbers_and_words() -> None:
     swept = sweep(
         Grid(
-            [models()["Qwen3.5-4B"]], [find_quant("Q4_K_M", SHELF)], [LlamaCppSettings(1)], [512], [place_of(8, 26, 0)]
+            [models()["Qwen3.5-4B"]],
+            [find_quant("Q4_K_M", SHELF)],
+            [LlamaCppSettings(1)],
+            [512],
+            [place_of(("", 8), 26)],
         )
     )
     (row,) = swept.rows()
@@ -235,7 +248,7 @@ def test_the_frame_keeps_whole_numbers_whole() -> None:
     four = find_quant("4bit", SHELF)
     hows = [LlamaCppSettings(1)], [MlxSettings(1)]
     grids = [
-        Grid([models()["Qwen3.5-4B"]], [quant], how, [512, 1024], [place_of(8, 26, 0)])
+        Grid([models()["Qwen3.5-4B"]], [quant], how, [512, 1024], [place_of(("", 8), 26)])
         for quant, how in zip((find_quant("Q4_K_M", SHELF), four), hows, strict=True)
     ]
     swept = [sweep(grid) for grid in grids]

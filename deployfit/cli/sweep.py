@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from deployfit import catalog
-from deployfit.ask import (
-    DEFAULT_CONTEXT,
-    DEFAULT_MACOS,
-    SETTINGS,
-    SHELF,
-    all_models,
-    check_settings,
-    find_model,
-    find_place,
-    settings_of,
-)
+from deployfit.ask import DEFAULT_CONTEXT, DEFAULT_MACOS
 from deployfit.cli.shared import QUANT_HELP
 from deployfit.errors import InputError, unknown
-from deployfit.hardware import Place
-from deployfit.quants.find import FORMAT_OF, LLAMACPP, RUNTIMES, by_runtime, find_quant, find_runtime, own_quants
+from deployfit.quants.find import RUNTIMES
 from deployfit.quants.weights import Options
 from deployfit.runtimes.llamacpp import KV_TYPES
-from deployfit.runtimes.running import Settings
-from deployfit.units import parse_tokens
 
 if TYPE_CHECKING:
-    from deployfit.sweep import Swept
+    from deployfit.grid import Swept
 
 FORMATS = ("text", "json", "csv", "parquet")
-MOST_POINTS = 50_000_000  # about a GB of memory, and 10 GB of CSV
 
 
 @click.command()
@@ -84,52 +68,26 @@ def sweep(
         raise unknown("format", format_name, FORMATS)
     if format_name == "parquet" and output is None:
         raise InputError("parquet is no text for standard output; say where to with --output FILE")
-    engine = None if runtime is None else find_runtime(runtime)
-    named = by_runtime([find_quant(quant, SHELF, engine) for quant in quants])
-    asked = named or {engine or LLAMACPP: own_quants(SHELF, FORMAT_OF[engine or LLAMACPP])}
-    given = {
-        "kv-type": kv_type,
-        "parallel": parallel,
-        "ubatch": ubatch,
-        "kv-bits": kv_bits,
-        "prefill-step-size": prefill_step_size,
-    }
-    check_settings({option: "" for option, texts in given.items() if texts}, list(asked))
-    models = [find_model(name, catalog_file) for name in _once(names) or all_models(catalog_file)]
-    tokens = [parse_tokens(text) for text in _once(contexts) or [DEFAULT_CONTEXT]]
-    places = list(_places(_once(macs), _once(versions)))
-    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    from deployfit import api
 
-    from deployfit import sweep as sweeping
-
-    swept = []
-    for name, chosen in asked.items():
-        grid = sweeping.Grid(models, list(dict.fromkeys(chosen)), list(_settings(name, given)), tokens, places, options)
-        if grid.points > MOST_POINTS:
-            raise InputError(
-                f"{grid.points:,} combinations are too many at once; name fewer models, recipes, settings, contexts or"
-                f" Macs, for up to {MOST_POINTS:,}"
-            )
-        swept.append(sweeping.sweep(grid))
-    sweeping.require_answers(swept)
+    swept = api.swept(
+        names,
+        quants,
+        runtime=runtime,
+        contexts=contexts,
+        macs=macs,
+        versions=versions,
+        settings={
+            "kv-type": kv_type,
+            "parallel": parallel,
+            "ubatch": ubatch,
+            "kv-bits": kv_bits,
+            "prefill-step-size": prefill_step_size,
+        },
+        options=Options(imatrix=imatrix, mtp=mtp, vision=vision),
+        catalog_file=catalog_file,
+    )
     _write(swept, format_name, output)
-
-
-def _once(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
-
-
-def _places(macs: Sequence[str], versions: Sequence[str]) -> Iterator[Place]:
-    sizes = sorted({size for row in catalog.macs() for size in row.memory_gib})
-    for mac, macos in product(macs or map(str, sizes), versions or [DEFAULT_MACOS]):
-        yield find_place(mac, macos, None)
-
-
-def _settings(runtime: str, given: Mapping[str, Sequence[str]]) -> Iterator[Settings]:
-    """Yield every combination of the options of a runtime."""
-    own = {option: _once(given[option]) for option in SETTINGS[runtime] if given.get(option)}
-    for texts in product(*own.values()):
-        yield settings_of(runtime, 1, dict(zip(own, texts, strict=True)))
 
 
 def _write(swept: Sequence[Swept], format_name: str, output: str | None) -> None:

@@ -8,7 +8,16 @@ from typing import Any
 
 import click
 
-from deployfit.ask import DEFAULT_CONTEXT, DEFAULT_MACOS, SHELF, all_models, find_model, find_place, settings_of
+from deployfit.ask import (
+    DEFAULT_CONTEXT,
+    DEFAULT_MACOS,
+    SHELF,
+    all_models,
+    find_model,
+    find_place,
+    settings_of,
+    speeds_of,
+)
 from deployfit.cli.shared import QUANT_HELP, check_format, shared_options
 from deployfit.errors import InputError
 from deployfit.hardware import Place
@@ -84,11 +93,11 @@ def _sizes(chosen: Sequence[Model], asked: Sequence[Quant], options: Options, fo
 def _print_needs(
     chosen: Sequence[Model], asked: Sequence[Quant], place: Place, tokens: int, options: Options, format_name: str
 ) -> None:
+    from deployfit.grid import Grid, require_answers, sweep
     from deployfit.report import need_table, sweep_report
-    from deployfit.sweep import Grid, require_answers, sweep
 
     swept = [
-        sweep(Grid(chosen, quants, [settings_of(name, tokens, {})], [tokens], [place], options))
+        sweep(Grid(chosen, quants, [settings_of(name, tokens, {})], [tokens], [place], options, speeds_of([place])))
         for name, quants in by_runtime(asked).items()
     ]
     require_answers(swept)

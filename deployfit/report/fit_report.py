@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from deployfit.fit import Answer, Verdict
 from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.speed import Rate, Speed
-from deployfit.units import gb, gib, tps
+from deployfit.units import four_digits, gb, gib, tps
 
 SCHEMA = "deployfit/fit/1"
 
@@ -78,7 +78,7 @@ def _speed_columns(speed: Speed | None) -> dict[str, Value]:
     for name in RATES:
         for field in ("tps", "low_tps", "high_tps"):
             column = f"{name}_{field}"
-            columns[column] = None if speed is None else float(f"{getattr(getattr(speed, name), field):.4g}")
+            columns[column] = None if speed is None else four_digits(getattr(getattr(speed, name), field))
     drafting = None if speed is None else speed.drafting
     columns["mtp_speedup_low"] = None if drafting is None else round(drafting.low, 2)
     columns["mtp_speedup_high"] = None if drafting is None else round(drafting.high, 2)

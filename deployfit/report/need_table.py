@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deployfit.fit import Verdict
+from deployfit.grid import MISSING, VERDICTS, Swept
 from deployfit.report.tabular import aligned, markdown
-from deployfit.sweep import MISSING, VERDICTS, Swept
 from deployfit.units import gib
 
 MARKS: Mapping[Verdict, str] = {

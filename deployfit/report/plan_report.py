@@ -8,7 +8,7 @@ from typing import Any
 from deployfit.contexts import Plan, PlanRow
 from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.runtimes.running import Settings
-from deployfit.units import gb, tps
+from deployfit.units import four_digits, gb, tps
 
 SCHEMA = "deployfit/plan/1"
 
@@ -30,7 +30,7 @@ def plan_rows(plan: Plan) -> list[Mapping[str, Any]]:
             "gpu_limit_bytes": plan.place.limit.limit_bytes,
             "reserve_bytes": plan.place.reserve_bytes,
             "max_context_tokens": context,
-            "decode_tps": None if row.speed is None else float(f"{row.speed.decode.tps:.4g}"),
+            "decode_tps": None if row.speed is None else four_digits(row.speed.decode.tps),
         }
         for row in plan.rows
         for settings, context in zip(plan.columns, row.max_context_tokens, strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 from deployfit.hardware import Place
 from deployfit.ranking import Question, Recommendation
 from deployfit.report.tabular import aligned, csv_text, markdown
-from deployfit.units import gb, gib, tps
+from deployfit.units import four_digits, gb, gib, tps
 
 SCHEMA = "deployfit/recommend/1"
 
@@ -26,8 +26,8 @@ def recommend_row(each: Recommendation) -> Mapping[str, Any]:
         "total_bytes": candidate.total_bytes,
         "headroom_bytes": candidate.headroom_bytes,
         "max_context_tokens": candidate.max_context_tokens,
-        "decode_tps": None if speed is None else float(f"{speed.decode.tps:.4g}"),
-        "decode_full_tps": None if speed is None else float(f"{speed.decode_full.tps:.4g}"),
+        "decode_tps": None if speed is None else four_digits(speed.decode.tps),
+        "decode_full_tps": None if speed is None else four_digits(speed.decode_full.tps),
         "speed_basis": None if speed is None else speed.basis.value,
         "benchmark": None if each.score is None else each.score.benchmark,
         "score": None if each.score is None else each.score.score,

@@ -10,9 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from deployfit.errors import InputError
 from deployfit.fit import Verdict
+from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, Swept, rows_of
 from deployfit.report.tabular import aligned
 from deployfit.runtimes.running import NO_COLUMNS
-from deployfit.sweep import COLUMNS, TEXT_COLUMNS, Swept, rows_of
 from deployfit.units import gib
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def write_parquet(swept: Sequence[Swept], path: str) -> None:
     except ImportError:
         raise InputError("parquet needs pyarrow: pip install pyarrow, or choose --format csv") from None
     kinds = {"imatrix": arrow.bool_()} | dict.fromkeys(TEXT_COLUMNS, arrow.string())
+    kinds |= dict.fromkeys(SPEED_COLUMNS, arrow.float64())
     schema = arrow.schema([(name, kinds.get(name, arrow.int64())) for name in COLUMNS])
     rows = chain.from_iterable(each.rows() for each in swept)
     with parquet.ParquetWriter(path, schema) as writer:
@@ -64,7 +65,8 @@ def frame(swept: Sequence[Swept]) -> pandas.DataFrame:
     """Return the points as a DataFrame: words as categories, and whole numbers that may be missing."""
     import pandas
 
-    kinds = {name: "category" if name in TEXT_COLUMNS else "Int64" for name in COLUMNS} | {"imatrix": "bool"}
+    kinds = {name: "category" if name in TEXT_COLUMNS else "Int64" for name in COLUMNS}
+    kinds |= {"imatrix": "bool"} | dict.fromkeys(SPEED_COLUMNS, "float64")
     frames = [pandas.DataFrame(dict(block)) for each in swept for block in each.blocks()]
     joined = pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=list(COLUMNS))
     return joined.astype(kinds)

@@ -21,6 +21,8 @@ from deployfit.hardware import Place
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.running import Settings
+from deployfit.speed import NO_SPEEDS, Speeds, decode_seconds, prefill_seconds, work_of
+from deployfit.units import four_digits
 
 MISSING = -1
 VERDICTS = tuple(Verdict)  # a code in the arrays is a position here
@@ -42,6 +44,7 @@ class Grid(NamedTuple):
     contexts: Sequence[int]
     places: Sequence[Place]
     options: Options = Options()
+    speeds: Speeds = NO_SPEEDS
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -83,7 +86,7 @@ class Swept(NamedTuple):
         """Yield the points of a model and a quant at a time, as columns: an array of them, or what all have in common.
 
         The names are those of `deployfit fit --format json`. Rows run over settings, contexts, places, the last
-        fastest; what is missing is left out. Columns of speed belong here, too.
+        fastest; what is missing is left out.
         """
         grid = self.grid
         shape = grid.shape[2:]
@@ -106,6 +109,7 @@ class Swept(NamedTuple):
                 "headroom_bytes": budgets - total,
                 "verdict": VERDICT_NAMES[self.verdicts[m, q]],
                 "max_context_tokens": self.max_context_tokens[m, q][:, None, :],
+                **self._speeds(m, weights),
             }
             columns: dict[str, Column] = {
                 "model": grid.models[m].name,
@@ -120,6 +124,28 @@ class Swept(NamedTuple):
                 **{name: np.broadcast_to(array, shape)[there] for name, array in points.items()},
             }
             yield {name: columns[name] for name in COLUMNS}
+
+    def _speeds(self, m: int, weights: Weights) -> Mapping[str, NDArray[Any]]:
+        """Return tokens per second at every setting, context and place, None where they are not known."""
+        grid = self.grid
+        speeds = {name: np.full(grid.shape[2:], None, object) for name in SPEED_COLUMNS}
+        config = grid.models[m].config
+        for p, place in enumerate(grid.places):
+            chip = grid.speeds.chip(place.mac)
+            if chip is None:
+                continue
+            for s, how in enumerate(grid.settings):
+                coefficients = grid.speeds.coefficients[how.runtime]
+                cache, state = (np.maximum(self.running_bytes[m, s, :, part], 0) // how.sequences for part in (0, 1))
+                work = work_of(config, weights, state, coefficients)
+                seconds = (
+                    decode_seconds(chip, coefficients, work, 0 * cache),
+                    decode_seconds(chip, coefficients, work, cache),
+                    prefill_seconds(chip, coefficients, work, np.array(grid.contexts)),
+                )
+                for name, each in zip(SPEED_COLUMNS, seconds, strict=True):
+                    speeds[name][s, :, p] = [four_digits(1 / value) for value in each.tolist()]
+        return speeds
 
     def rows(self) -> Iterator[tuple[int | str | bool | None, ...]]:
         """Yield the points as rows of Python's own numbers and words, in the order of COLUMNS."""
@@ -160,7 +186,11 @@ COLUMNS = (
     "headroom_bytes",
     "verdict",
     "max_context_tokens",
+    "decode_tps",
+    "decode_full_tps",
+    "prefill_tps",
 )
+SPEED_COLUMNS = COLUMNS[-3:]
 TEXT_COLUMNS = ("model", "recipe", "runtime", "format", "mac", "kv_type_k", "kv_type_v", "weights_basis", "verdict")
 
 
