@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from deployfit.errors import DataError, InputError, quoted
 from deployfit.formats.gguf_recipes import (
@@ -25,10 +26,14 @@ if TYPE_CHECKING:  # what most answers do not need is imported where it is
     from deployfit.formats.mlx import MlxRecipe
     from deployfit.measured import Rule as MeasurementRule
     from deployfit.measured import SpeedRow
+    from deployfit.measured_memory import MemoryRow
+    from deployfit.measured_verdict import VerdictRow
     from deployfit.quants.publishers import PublishedSize, Publisher
     from deployfit.ranking import Cited, Use
     from deployfit.speed import Speeds
+    from deployfit.validation import Bar
 
+T = TypeVar("T")
 MOST_CATALOG_BYTES = 16 * 2**20
 
 
@@ -234,6 +239,50 @@ def speed_rows() -> dict[str, list[SpeedRow]]:
     return {name: parse_speed_rows(_data_text(file), f"data/{file}") for name, file in files.items()}
 
 
+@cache
+def memory_rows() -> list[MemoryRow]:
+    """Return what engines logged of their memory.
+
+    >>> memory_rows()[0].kv_mib
+    '68.0'
+    """
+    from deployfit.measured_memory import parse_memory_rows
+
+    return parse_memory_rows(_data_text("memory_logs.csv"), "data/memory_logs.csv")
+
+
+@cache
+def verdict_rows() -> list[VerdictRow]:
+    """Return users' reports of what runs and what does not.
+
+    >>> verdict_rows()[0].verdict
+    'RUNS'
+    """
+    from deployfit.measured_verdict import parse_verdict_rows
+
+    return parse_verdict_rows(_data_text("mac_verdicts.csv"), "data/mac_verdicts.csv")
+
+
+@cache
+def bars() -> list[Bar]:
+    """Return how far off measurements deployfit may be.
+
+    >>> bars()[0].figure
+    'median_percent'
+    """
+    from deployfit.validation import parse_bars
+
+    return parse_bars(_data_text("bars.csv"), "data/bars.csv")
+
+
+def load_measurements(path: str, like: str, parse: Callable[[str, str], list[T]]) -> list[T]:
+    """Return the rows of a user's file with the columns of one of those in data/; `parse` takes its text and place."""
+    rows = parse(_file_text(path, "measurements", f"a CSV with the columns of {like}"), os.path.basename(path))
+    if not rows:
+        raise InputError(f"measurements {quoted(path)}: no row in it; give a CSV with the columns of {like}")
+    return rows
+
+
 def load_models(path: str, wanted: str) -> dict[str, Model]:
     """Return the models of a user's file: a CSV like data/models.csv, or a config.json.
 
@@ -250,17 +299,15 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
     return {model.name: model for model in found}
 
 
-def _file_text(path: str) -> str:
+def _file_text(path: str, what: str = "catalog", wanted: str = "a CSV like data/models.csv or a config.json") -> str:
     try:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read(MOST_CATALOG_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise InputError(
-            f"catalog {quoted(path)}: {reason}; give a CSV like data/models.csv or a config.json"
-        ) from None
+        raise InputError(f"{what} {quoted(path)}: {reason}; give {wanted}") from None
     if len(text) > MOST_CATALOG_BYTES:
-        raise InputError(f"catalog {quoted(path)}: more than 16 MiB; give a CSV like data/models.csv or a config.json")
+        raise InputError(f"{what} {quoted(path)}: more than 16 MiB; give {wanted}")
     return text
 
 

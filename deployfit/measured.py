@@ -18,7 +18,8 @@ from deployfit.quants.weights import Quant
 from deployfit.tables import Row, parse_table
 from deployfit.units import GIB
 
-KINDS = ("speed", "memory", "verdict")
+PARTS = ("kv_cache", "recurrent_state", "compute_buffer", "peak", "footprint")  # what logs state of a run's memory
+KINDS = ("speed", "memory", "verdict", *PARTS)
 FindQuant = Callable[[str, str], Quant]  # a name and a runtime
 
 
@@ -113,7 +114,7 @@ def parse_speed_rows(text: str, place: str) -> list[SpeedRow]:
             model=row.text("model"),
             quant=row.text("quant", blank=True),
             runtime=row.text("runtime"),
-            context_tokens=int(context) if context.isdigit() and not _ALLOCATED.search(note) else None,
+            context_tokens=int(context) if _STATED.fullmatch(context) and not _ALLOCATED.search(note) else None,
             prefill_tps=row.decimal("pp_tps", blank=True),
             decode_tps=row.decimal("tg_tps", blank=True),
             source=row.text("source"),
@@ -123,6 +124,7 @@ def parse_speed_rows(text: str, place: str) -> list[SpeedRow]:
     return parse_table(text, place, SPEED_COLUMNS, parse)
 
 
+_STATED = re.compile(r"[0-9]{1,9}")
 _ALLOCATED = re.compile(r"ctx (size|allocated)")  # then it is how much was reserved, not how much was filled
 
 
@@ -163,7 +165,7 @@ def read_runtime(runtime: str, model: str) -> str:
     ('mlx', 'llama.cpp', 'mlx')
     """
     words = runtime.casefold()
-    if "mlx" in words or (words.startswith("ollama") and "mlx" in model.casefold()):
+    if "mlx" in words or (re.match("ollama|lm ?studio", words) and "mlx" in model.casefold()):
         return MLX_RUNTIME
     if re.search(r"llama|lm ?studio", words):
         return LLAMACPP
@@ -209,6 +211,55 @@ def read_subject(model: str, quant: str, runtime: str, models: Mapping[str, Mode
     return Subject(found, read_quant(quant or model, engine, find), engine)
 
 
+_NO_TOKENS = r"[- ]?bit|\s?(?:[gm]i?b|tok\w*/s|t/s|slots?|seqs?|sequences|parallel|users?|servers?)\b"
+_TOKENS = re.compile(rf"(?<![\w.])(\d[\d,]{{0,14}}(?:\.\d{{1,6}})?) ?([km])?(?![\w.]|{_NO_TOKENS})", re.IGNORECASE)
+_OTHER_FLAG = re.compile(r"(?<!\S)--?(?!c\b|ctx)[a-z][\w-]*[ =]?\S*", re.IGNORECASE)
+
+
+def read_tokens(text: str, kilo: int = 1024) -> int | None:
+    """Return the first number of tokens that a text states, None if it states none; k means `kilo`.
+
+    >>> [read_tokens(text) for text in ("12288, KV q4_0, -np 1", "32K f16 / 64K", "-np 4, 8-bit KV", "-c 8192")]
+    [12288, 32768, None, 8192]
+    """
+    match = _TOKENS.search(_OTHER_FLAG.sub("", text))
+    if match is None:
+        return None
+    unit = {"": 1, "k": kilo, "m": kilo**2}[(match[2] or "").lower()]
+    return round(float(match[1].replace(",", "")) * unit)
+
+
+_KV_TYPE = re.compile(r"(?<![a-z0-9])(bf16|f16|f32|q8_0|q5_[01]|q4_[01]|iq4_nl)(?![a-z0-9])", re.IGNORECASE)
+
+
+def read_kv_types(text: str) -> tuple[str, str]:
+    """Return the types of llama.cpp's keys and values that a text states, F16 if it states none.
+
+    >>> read_kv_types("K q5_1 / V q8_0"), read_kv_types("32K f16 / 64K turbo3"), read_kv_types("")
+    (('q5_1', 'q8_0'), ('f16', 'f16'), ('f16', 'f16'))
+    """
+    first = re.split(r"/(?=\s*\d)", text)[0]
+    types = [found.lower() for found in _KV_TYPE.findall(first)] or ["f16"]
+    if "turbo" in first.casefold():
+        raise NotJudged("kernels or a KV format of a fork")
+    return types[0], types[min(1, len(types) - 1)]
+
+
+def read_number(text: str, name: str, default: int) -> int:
+    """Return the whole number that follows a name in a text, the default if there is none.
+
+    >>> read_number("prefill step 512", "step", 2048), read_number("", "step", 2048)
+    (512, 2048)
+    """
+    match = re.search(rf"{name}\D{{0,6}}?(\d{{1,9}})", text, re.IGNORECASE)
+    return int(match[1]) if match else default
+
+
+def count_reason(left_out: dict[str, int], reason: object) -> None:
+    """Count what was left out for a reason."""
+    left_out[str(reason)] = left_out.get(str(reason), 0) + 1
+
+
 def check_rules(of: str, words: str, rules: Sequence[Rule]) -> None:
     """Raise NotJudged if a rule makes a measurement useless."""
     for rule in rules:
@@ -251,6 +302,11 @@ def prompt_of(row: SpeedRow, runtime: str) -> int | None:
     return None if tokens is None or tokens < SHORTEST_PROMPT or "short prompt" in row.note else tokens
 
 
+def decode_context_of(row: SpeedRow) -> int | None:
+    """Return how many tokens were in the context when decoding was measured; None where that is not stated."""
+    return 0 if row.context_tokens is None and "short prompt" in row.note else row.context_tokens
+
+
 class Speed(NamedTuple):
     """A measured speed that can be judged."""
 
@@ -277,8 +333,10 @@ def judged_speeds(
             build = _BUILD.search(row.runtime)
             if build and int(build[1]) < FIRST_BUILD:
                 raise NotJudged(f"llama.cpp before b{FIRST_BUILD}")
+            if (row.context_tokens or 0) > subject.model.config.max_position_embeddings:
+                raise NotJudged("more context than the model was trained for")
         except NotJudged as reason:
-            left_out[str(reason)] = left_out.get(str(reason), 0) + 1
+            count_reason(left_out, reason)
         else:
             judged.append(Speed(row, subject, chip))
     return judged, left_out

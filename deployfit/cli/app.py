@@ -14,7 +14,7 @@ from deployfit.errors import DataError, DeployfitError, HubError
 EXIT_BAD_INPUT = 2
 EXIT_HUB = 3
 MOST_SHOWN = 600  # characters of a complaint: room for every recipe's name
-COMMANDS = ("fit", "plan", "recommend", "table", "sweep", "quants", "check", "hub", "refresh")
+COMMANDS = ("fit", "plan", "recommend", "table", "sweep", "quants", "check", "validate", "hub", "refresh")
 
 
 class Commands(click.Group):

@@ -1,0 +1,182 @@
+"""What users reported: this model runs on this Mac, or does not; and which reports can be judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from deployfit.errors import InputError
+from deployfit.hardware import LimitRow, Mac, Place, default_limit, parse_macos, raised_limit
+from deployfit.measured import (
+    FindQuant,
+    NotJudged,
+    Rule,
+    Subject,
+    check_rules,
+    count_reason,
+    read_kv_types,
+    read_model,
+    read_number,
+    read_quant,
+    read_runtime,
+    read_tokens,
+)
+from deployfit.models import Model
+from deployfit.quants.find import LLAMACPP
+from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, LlamaCppSettings
+from deployfit.runtimes.mlx import DEFAULT_PREFILL_STEP, UNQUANTIZED_BITS, MlxSettings
+from deployfit.tables import Row, parse_table
+from deployfit.units import GIB, parse_limit
+
+VERDICT_COLUMNS = [
+    "ram_gb",
+    "chip",
+    "model",
+    "quant_or_size",
+    "runtime",
+    "context_flags",
+    "verdict",
+    "detail",
+    "source",
+]
+
+
+class VerdictRow(NamedTuple):
+    """A row of `data/mac_verdicts.csv`, in the words of its source."""
+
+    memory_gib: int  # 0 where it is not stated
+    chip: str
+    model: str
+    quant: str
+    runtime: str
+    flags: str
+    verdict: str
+    detail: str
+    source: str
+
+    @property
+    def words(self) -> str:
+        """What the rules look at: all but where it stands."""
+        return " | ".join((self.runtime, self.model, self.quant, self.flags, self.verdict, self.detail)).lower()
+
+
+def parse_verdict_rows(text: str, place: str) -> list[VerdictRow]:
+    """Return the rows of a CSV text with the columns of `data/mac_verdicts.csv`."""
+
+    def parse(row: Row) -> VerdictRow:
+        return VerdictRow(
+            memory_gib=row.number("ram_gb", most=4096, blank=True),
+            chip=row.text("chip", blank=True),
+            model=row.text("model"),
+            quant=row.text("quant_or_size", blank=True),
+            runtime=row.text("runtime", blank=True),
+            flags=row.text("context_flags", blank=True),
+            verdict=row.text("verdict"),
+            detail=row.text("detail", blank=True),
+            source=row.text("source"),
+        )
+
+    return parse_table(text, place, VERDICT_COLUMNS, parse)
+
+
+# What comes first in a report is what it says: "RUNS; two servers at once OOM".
+_FAILS = re.compile(
+    r"\b(?:oom|out of memory|fail\w*|crash\w*|refuse\w*|too (?:big|large)|cannot"
+    r"|(?:do|does|did|will|would|can)(?: not|n't|'t) (?:fit|run|load|work|start))\b",
+    re.IGNORECASE,
+)
+_RUNS = re.compile(r"\b(?:runs?|works?|fits?|loads?|ran|worked|loaded)\b", re.IGNORECASE)
+_RAISED = re.compile(r"wired|iogpu|raised", re.IGNORECASE)
+_RAISED_TO = re.compile(r"(\d+(?:\.\d{1,3})? ?[gm]i?b?) wired|wired_limit(?:_mb)?\W{1,3}(\d+)", re.IGNORECASE)
+
+
+def read_runs(text: str) -> bool:
+    """Return whether a report says that it runs.
+
+    >>> read_runs("RUNS; two servers at once OOM"), read_runs("DOES NOT FIT")
+    (True, False)
+    """
+    runs, fails = _RUNS.search(text), _FAILS.search(text)
+    if runs is None and fails is None:
+        raise NotJudged("not a report that it runs or does not")
+    return fails is None or (runs is not None and runs.start() < fails.start())
+
+
+ASSUMED_CONTEXT = 4096  # tokens, where a report states no context
+
+
+class Report(NamedTuple):
+    """A report that can be judged."""
+
+    row: VerdictRow
+    subject: Subject
+    settings: LlamaCppSettings | MlxSettings
+    place: Place
+    runs: bool
+    raised: bool  # it says that the GPU limit was raised, and not to what
+    context_stated: bool
+
+
+def _settings_of(row: VerdictRow, runtime: str, tokens: int) -> LlamaCppSettings | MlxSettings:
+    if runtime == LLAMACPP:
+        return LlamaCppSettings(
+            tokens,
+            *read_kv_types(row.flags),
+            parallel=read_number(row.flags, "(?:-np|--parallel)", 1),
+            ubatch=read_number(row.flags, "(?:-ub|--ubatch-size)", DEFAULT_UBATCH),
+        )
+    return MlxSettings(
+        tokens,
+        kv_bits=read_number(row.flags, "kv.?bits", UNQUANTIZED_BITS),
+        prefill_step_size=read_number(row.flags, "step(?:.size)?", DEFAULT_PREFILL_STEP),
+    )
+
+
+def _place_of(row: VerdictRow, limits: Sequence[LimitRow], macos: int) -> tuple[Place, bool]:
+    if not row.memory_gib:
+        raise NotJudged("no memory is stated")
+    mac = Mac("", row.memory_gib * GIB)
+    words = " | ".join((row.verdict.partition(";")[0], row.flags, row.detail))
+    stated = re.search(r"macos (\d+)", words, re.IGNORECASE)
+    raised = _RAISED_TO.search(words)
+    try:
+        version = parse_macos(stated[1]) if stated else macos
+        if raised:
+            limit = raised_limit(mac, parse_limit(raised[1] or f"{raised[2]}m"))
+            return Place(mac, version, limit, raised=True), False
+    except InputError as error:
+        raise NotJudged(str(error)) from None
+    return Place(mac, version, default_limit(mac, version, limits)), bool(_RAISED.search(words))
+
+
+def judged_reports(
+    rows: Iterable[VerdictRow],
+    rules: Sequence[Rule],
+    models: Mapping[str, Model],
+    limits: Sequence[LimitRow],
+    macos: int,
+    find: FindQuant,
+) -> tuple[list[Report], dict[str, int]]:
+    """Return the reports that can be judged, and how many were left out for which reason.
+
+    `macos` is the version that is taken where none is stated.
+    """
+    judged: list[Report] = []
+    left_out: dict[str, int] = {}
+    for row in rows:
+        try:
+            model = read_model(row.model, models)
+            check_rules("verdict", row.words, rules)
+            runtime = read_runtime(row.runtime, f"{row.model} {row.quant}")
+            subject = Subject(model, read_quant(row.quant or row.model, runtime, find), runtime)
+            tokens = read_tokens(row.flags)
+            settings = _settings_of(row, runtime, tokens or ASSUMED_CONTEXT)
+            settings.check(model.config)
+            place, raised = _place_of(row, limits, macos)
+            judged.append(Report(row, subject, settings, place, read_runs(row.verdict), raised, tokens is not None))
+        except InputError as error:
+            count_reason(left_out, error)
+        except NotJudged as reason:
+            count_reason(left_out, reason)
+    return judged, left_out
