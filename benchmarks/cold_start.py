@@ -1,4 +1,4 @@
-"""One cold answer against `import click`, as whole processes."""
+"""Cold answers of every command against `import click`, as whole processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,24 @@ FIGURES = Path(__file__).parent.parent / "tests" / "data"
 RUNS = 21
 AIM = 2.0
 
-ALL = [sys.executable, "-m", "deployfit", "fit", "Qwen3.5-27B", "--mac", "32"]
-ONE = [*ALL, "--quant", "Q4_K_M"]
-ONE_JSON = [*ONE, "--format", "json"]
+PYTHON = [sys.executable, "-m", "deployfit"]
 CLICK = [sys.executable, "-c", "import click"]
+ONE = [*PYTHON, "fit", "Qwen3.5-27B", "--mac", "32", "--quant", "Q4_K_M"]
+ONE_JSON = [*ONE, "--format", "json"]
+COMMANDS = {
+    "import click": CLICK,
+    "fit, one recipe": ONE,
+    "the same as JSON": ONE_JSON,
+    "with the speed of a chip": [*PYTHON, "fit", "Qwen3.5-27B", "--mac", "M4 Max 64", "--quant", "Q4_K_M"],
+    "fit, every recipe": [*PYTHON, "fit", "Qwen3.5-27B", "--mac", "32"],
+    "plan": [*PYTHON, "plan", "Qwen3.5-27B", "--mac", "32"],
+    "recommend": [*PYTHON, "recommend", "--mac", "M2 Pro 32"],
+    "table": [*PYTHON, "table"],
+    "sweep, every model": [*PYTHON, "sweep", "--mac", "32"],
+    "quants": [*PYTHON, "quants", "Qwen3.5-27B"],
+    "check": [*PYTHON, "check"],
+    "validate": [*PYTHON, "validate"],
+}
 
 
 def engine_row(name: str, wanted: dict[str, str]) -> dict[str, str]:
@@ -54,16 +68,15 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     check()
-    commands = {"import click": CLICK, "fit, one recipe": ONE, "the same as JSON": ONE_JSON, "fit, every recipe": ALL}
-    times: dict[str, list[float]] = {name: [] for name in commands}
+    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(RUNS):
-        for name, command in commands.items():
+        for name, command in COMMANDS.items():
             times[name].append(seconds(command))
     base = statistics.median(times["import click"])
     for name, measured in times.items():
         low, middle, high = (1000 * value for value in (min(measured), statistics.median(measured), max(measured)))
         ratio = statistics.median(measured) / base
-        print(f"{name:18} {low:6.0f} {middle:6.0f} {high:6.0f} ms (min median max)  {ratio:.2f} x import click")
+        print(f"{name:26} {low:6.0f} {middle:6.0f} {high:6.0f} ms (min median max) {ratio:6.2f} x import click")
     print(f"aim: one recipe at most {AIM:g} x import click")
 
 

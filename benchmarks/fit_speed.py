@@ -19,7 +19,7 @@ from deployfit import catalog
 from deployfit.ask import SHELF
 from deployfit.errors import InputError
 from deployfit.hardware import MacRow
-from deployfit.measured import LONGEST_SHORT_CONTEXT, Speed, judged_speeds, prompt_of
+from deployfit.measured.speeds import LONGEST_SHORT_CONTEXT, Speed, judged_speeds, prompt_of
 from deployfit.quants.find import LLAMACPP, MLX_RUNTIME, find_quant
 from deployfit.quants.weights import Options
 from deployfit.runtimes.llamacpp import LlamaCppSettings
@@ -207,12 +207,14 @@ def lines_of(runtime: str, what: str, data: Measured) -> list[list[str]]:
     within = unseen_errors(chosen, [point.origin for point in chosen], terms, predict)
     chips = unseen_errors(chosen, [point.chip.chip for point in chosen], terms, predict)
     lines = [[runtime, name, f"{value:.4g}", unit_of(name)] for name, value in values.items()]
+    # Who asks has a Mac and a set-up like those of the fit, or not: the interval is made from both kinds of error.
+    fitted = errors_of(chosen, values, predict)
     neural = np.array([point.chip.neural_accelerators for point in chosen])
-    spreads = {"": within[~neural], "_neural": within[neural], "_unseen": chips}
-    if what == "decode":
-        spreads = {"": within, "_unseen": chips}
-    for where, errors in spreads.items():
-        for end, factor in zip(("low", "high"), interval_of(errors), strict=True):
+    groups = {"": ~neural, "_neural": neural} if what == "prefill" else {"": neural | True}
+    intervals = {where: interval_of(np.concatenate([fitted[group], within[group]])) for where, group in groups.items()}
+    intervals["_unseen"] = interval_of(chips)
+    for where, interval in intervals.items():
+        for end, factor in zip(("low", "high"), interval, strict=True):
             lines.append([runtime, f"{what}_{end}{where}", f"{factor:.3f}", "times the prediction"])
     # What was handed over first predicts what was collected afterwards, its intervals made from it alone.
     ahead = errors_of(data.later, fit(data.first, terms, predict), predict)
@@ -220,13 +222,19 @@ def lines_of(runtime: str, what: str, data: Measured) -> list[list[str]]:
     for name, percent in {
         "median_percent_by_source": median_percent(within),
         "median_percent_by_chip": median_percent(chips),
+        "covered_percent_by_source": float(
+            np.mean(
+                [covered_percent(within[group], intervals[where]) * group.mean() for where, group in groups.items()]
+            )
+            * len(groups)
+        ),
         "median_percent_later": median_percent(ahead),
         "covered_percent_later": covered_percent(ahead, interval_of(before)),
     }.items():
         lines.append([runtime, f"{what}_{name}", f"{percent:.1f}", "percent"])
     print(
         f"{runtime} {what}: {len(data.first)} first rows, {len(data.later)} later ones; all:"
-        f" {median_percent(errors_of(chosen, values, predict)):.1f} % fitted"
+        f" {median_percent(fitted):.1f} % fitted"
     )
     if what == "decode":
         seen = Counter(point.chip.chip for point in chosen)

@@ -41,8 +41,8 @@ def check(name: str) -> int:
     """Exit unless the sweep that is going to be timed says what `fit` says; return how many answers it has."""
     from deployfit.catalog import gpu_limits, speeds
     from deployfit.errors import InputError
-    from deployfit.fit import Fit, Question
     from deployfit.grid import MISSING, VERDICTS, sweep
+    from deployfit.verdict import Fit, Question
 
     grid = grid_of(name)
     swept = sweep(grid)

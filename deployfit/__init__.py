@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deployfit.api import check, fit, list_macs, list_models, list_quants, plan, recommend, sweep
+    from deployfit.api.fits import fit, plan
+    from deployfit.api.lists import list_macs, list_models, list_quants
+    from deployfit.api.proofs import check, validate
+    from deployfit.api.recommendations import recommend
+    from deployfit.api.sweeps import sweep
     from deployfit.errors import DeployfitError
 
 __version__ = "0.1.0"
@@ -32,7 +36,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'deployfit' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module("deployfit.errors" if name == "DeployfitError" else "deployfit.api"), name)
+    from deployfit.api import NAMES
+
+    return getattr(import_module(f"deployfit.api.{NAMES[name]}" if name in NAMES else "deployfit.errors"), name)
 
 
 def __dir__() -> list[str]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from deployfit import catalog
 from deployfit.basis import Basis
 from deployfit.errors import InputError, quoted, unknown
-from deployfit.fit import Answer, Fit, Question
 from deployfit.hardware import Mac, Place, default_limit, find_mac, parse_macos, raised_limit
 from deployfit.models import Model
 from deployfit.quants.find import (
@@ -25,6 +24,7 @@ from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES, LlamaCppSettin
 from deployfit.runtimes.running import Settings
 from deployfit.speed import NO_SPEEDS, Speeds
 from deployfit.units import parse_limit
+from deployfit.verdict import Answer, Fit, Question
 
 SHELF = Shelf(catalog.recipes, catalog.mlx_recipes, catalog.checkpoint_recipes, catalog.publishers)
 DEFAULT_CONTEXT = "32k"

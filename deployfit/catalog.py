@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # what most answers do not need is imported where it is
     from deployfit.checks import Tolerance
     from deployfit.formats.checkpoint import CheckpointRecipe
     from deployfit.formats.mlx import MlxRecipe
-    from deployfit.measured import Rule as MeasurementRule
-    from deployfit.measured import SpeedRow
-    from deployfit.measured_memory import MemoryRow
-    from deployfit.measured_verdict import VerdictRow
+    from deployfit.measured.memory import MemoryRow
+    from deployfit.measured.speeds import SpeedRow
+    from deployfit.measured.verdicts import VerdictRow
+    from deployfit.measured.words import Rule as MeasurementRule
     from deployfit.quants.publishers import PublishedSize, Publisher
     from deployfit.ranking import Cited, Use
     from deployfit.speed import Speeds
@@ -221,7 +221,7 @@ def measurement_rules() -> list[MeasurementRule]:
     >>> measurement_rules()[0].reason
     'drafts several tokens at once'
     """
-    from deployfit.measured import parse_measurement_rules
+    from deployfit.measured.words import parse_measurement_rules
 
     return parse_measurement_rules(_data_text("measurement_rules.csv"), "data/measurement_rules.csv")
 
@@ -233,7 +233,7 @@ def speed_rows() -> dict[str, list[SpeedRow]]:
     >>> {name: rows[0].chip for name, rows in speed_rows().items()}
     {'first': 'M1 Max', 'later': 'M1 Max'}
     """
-    from deployfit.measured import parse_speed_rows
+    from deployfit.measured.speeds import parse_speed_rows
 
     files = {"first": "mac_speeds.csv", "later": "mac_speeds_later.csv"}
     return {name: parse_speed_rows(_data_text(file), f"data/{file}") for name, file in files.items()}
@@ -246,7 +246,7 @@ def memory_rows() -> list[MemoryRow]:
     >>> memory_rows()[0].kv_mib
     '68.0'
     """
-    from deployfit.measured_memory import parse_memory_rows
+    from deployfit.measured.memory import parse_memory_rows
 
     return parse_memory_rows(_data_text("memory_logs.csv"), "data/memory_logs.csv")
 
@@ -258,7 +258,7 @@ def verdict_rows() -> list[VerdictRow]:
     >>> verdict_rows()[0].verdict
     'RUNS'
     """
-    from deployfit.measured_verdict import parse_verdict_rows
+    from deployfit.measured.verdicts import parse_verdict_rows
 
     return parse_verdict_rows(_data_text("mac_verdicts.csv"), "data/mac_verdicts.csv")
 

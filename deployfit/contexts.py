@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from deployfit.grid import Grid, sweep
 from deployfit.hardware import Place
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.running import Settings
 from deployfit.speed import Speed, Speeds
-from deployfit.grid import Grid, sweep
 
 
 class PlanRow(NamedTuple):

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from deployfit.errors import InputError
 from deployfit.estimate import vision_bytes
-from deployfit.fit import Verdict
 from deployfit.hardware import Place
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.running import Settings
 from deployfit.speed import NO_SPEEDS, Speeds, decode_seconds, prefill_seconds, work_of
 from deployfit.units import four_digits
+from deployfit.verdict import Verdict
 
 MISSING = -1
 VERDICTS = tuple(Verdict)  # a code in the arrays is a position here

@@ -9,18 +9,12 @@ from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.estimate import estimate
-from deployfit.fit import RUNS, Verdict, verdict_at
 from deployfit.hardware import Mac
-from deployfit.measured import (
-    KINDS,
-    LONGEST_SHORT_CONTEXT,
-    count_reason,
-    decode_context_of,
-    prompt_of,
-)
-from deployfit.measured import Speed as MeasuredSpeed
-from deployfit.measured_memory import Logged
-from deployfit.measured_verdict import Report
+from deployfit.measured.memory import Logged
+from deployfit.measured.speeds import LONGEST_SHORT_CONTEXT, decode_context_of, prompt_of
+from deployfit.measured.speeds import Speed as MeasuredSpeed
+from deployfit.measured.verdicts import Report
+from deployfit.measured.words import KINDS, count_reason
 from deployfit.quants.find import LLAMACPP, RUNTIMES
 from deployfit.quants.weights import Options
 from deployfit.runtimes.llamacpp import LlamaCppSettings, compute_buffers
@@ -28,6 +22,7 @@ from deployfit.runtimes.mlx import MlxSettings
 from deployfit.speed import Rate, Speeds
 from deployfit.tables import Row, parse_table
 from deployfit.units import GIB
+from deployfit.verdict import RUNS, Verdict, verdict_at
 
 SPEEDS = ("decode", "decode_unstated", "decode_long", "prefill")
 """Decoding at a short context, at one that is not stated (taken for an empty one), at a long one; prefill."""
@@ -246,7 +241,13 @@ def spread_of(checks: Sequence[SpeedCheck] | Sequence[MemoryCheck]) -> Spread | 
 
 
 FIGURES = ("median_percent", "p90_percent", "worst_percent", "agreeing_percent")
-UNSEEN = ("median_percent_by_source", "median_percent_by_chip", "median_percent_later", "covered_percent_later")
+UNSEEN = (
+    "median_percent_by_source",
+    "covered_percent_by_source",
+    "median_percent_by_chip",
+    "median_percent_later",
+    "covered_percent_later",
+)
 """What benchmarks/fit_speed.py writes of measurements that the coefficients were not fitted to."""
 
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployfit.catalog import gpu_limits, models, recipes, speeds
-from deployfit.fit import Answer, Fit, Question, Verdict
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware import Mac, Place, default_limit
 from deployfit.quants.gguf import GgufQuant
 from deployfit.runtimes.llamacpp import LlamaCppSettings, kv_cache_bytes
 from deployfit.units import GIB, parse_limit, parse_tokens
+from deployfit.verdict import Answer, Fit, Question, Verdict
 
 SIZES = sorted({row.memory_gib for row in gpu_limits()})
 BEST_FIRST = list(Verdict)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from deployfit.ask import SHELF
 from deployfit.catalog import gpu_limits, macs, models, speeds
 from deployfit.errors import InputError
-from deployfit.fit import Answer, Fit, Question
 from deployfit.grid import COLUMNS, MISSING, VERDICTS, Grid, Swept, sweep
 from deployfit.hardware import GPU_RESERVE, Mac, Place, default_limit, raised_limit
 from deployfit.quants.find import find_quant
@@ -26,6 +25,7 @@ from deployfit.runtimes.llamacpp import LlamaCppSettings
 from deployfit.runtimes.mlx import MlxSettings
 from deployfit.runtimes.running import Settings
 from deployfit.units import GIB
+from deployfit.verdict import Answer, Fit, Question
 
 MEMORIES = sorted({row.memory_gib for row in gpu_limits()})
 

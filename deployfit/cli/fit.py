@@ -16,12 +16,12 @@ from deployfit.ask import (
 )
 from deployfit.cli.shared import QUANT_HELP, check_format, place_options, shared_options
 from deployfit.errors import InputError
-from deployfit.fit import RUNS, Answer
 from deployfit.models import Model
 from deployfit.quants.find import FORMAT_OF, RUNTIMES, by_runtime, find_runtime, not_loaded
 from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, KV_TYPES
 from deployfit.units import parse_tokens
+from deployfit.verdict import RUNS, Answer
 
 EXIT_DOES_NOT_FIT = 3
 HUB_PREFIX = "hub:"

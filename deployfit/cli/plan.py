@@ -33,10 +33,10 @@ def plan(
 ) -> None:
     """Show how far the context of MODEL reaches. Each recipe by KV caches, on one Mac."""
     check_format(format_name)
-    from deployfit import api
+    from deployfit.api import fits
     from deployfit.report import plan_report
 
-    made = api.plan(
+    made = fits.plan(
         model,
         quants,
         mac=mac,

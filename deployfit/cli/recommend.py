@@ -39,15 +39,15 @@ def recommend(
     The order comes from one published benchmark per use; nothing is scored here.
     """
     check_format(format_name)
-    from deployfit import api
+    from deployfit.api.recommendations import recommend_question, recommended
     from deployfit.report import recommend_report
 
     most = whole_number("places", places)
     if most < 1:
         raise InputError("places: expected a whole number from 1, got 0")
     place = find_place(mac, macos, wired_limit)
-    asked = api.recommend_question(use, speed_of(min_speed), parse_tokens(context), place)
-    found = api.recommended(asked, place, None if runtime is None else find_runtime(runtime))[:most]
+    asked = recommend_question(use, speed_of(min_speed), parse_tokens(context), place)
+    found = recommended(asked, place, None if runtime is None else find_runtime(runtime))[:most]
     render = {
         "text": recommend_report.recommend_text,
         "json": recommend_report.recommend_json,

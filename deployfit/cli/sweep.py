@@ -68,9 +68,9 @@ def sweep(
         raise unknown("format", format_name, FORMATS)
     if format_name == "parquet" and output is None:
         raise InputError("parquet is no text for standard output; say where to with --output FILE")
-    from deployfit import api
+    from deployfit.api.sweeps import every_combination
 
-    swept = api.swept(
+    swept = every_combination(
         names,
         quants,
         runtime=runtime,

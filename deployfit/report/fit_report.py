@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deployfit.fit import Answer, Verdict
 from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.speed import Rate, Speed
 from deployfit.units import four_digits, gb, gib, tps
+from deployfit.verdict import Answer, Verdict
 
 SCHEMA = "deployfit/fit/1"
 

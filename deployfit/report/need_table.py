@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from deployfit.fit import Verdict
 from deployfit.grid import MISSING, VERDICTS, Swept
 from deployfit.report.tabular import aligned, markdown
 from deployfit.units import gib
+from deployfit.verdict import Verdict
 
 MARKS: Mapping[Verdict, str] = {
     Verdict.FITS: "",

@@ -9,11 +9,11 @@ from itertools import chain, islice
 from typing import IO, TYPE_CHECKING, Any
 
 from deployfit.errors import InputError
-from deployfit.fit import Verdict
 from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, Swept, rows_of
 from deployfit.report.tabular import aligned
 from deployfit.runtimes.running import NO_COLUMNS
 from deployfit.units import gib
+from deployfit.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.hardware import LimitRow, Mac, Place, default_limit, parse_macos, raised_limit
-from deployfit.measured import (
+from deployfit.measured.words import (
     FindQuant,
     NotJudged,
     Rule,

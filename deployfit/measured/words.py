@@ -7,16 +7,14 @@ Rows stay as they were published. What they say is read by the rules here, and w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from deployfit.errors import DataError, InputError
-from deployfit.hardware import Mac, MacRow, find_chip
 from deployfit.models import Model
 from deployfit.quants.find import LLAMACPP, MLX_RUNTIME
 from deployfit.quants.weights import Quant
 from deployfit.tables import Row, parse_table
-from deployfit.units import GIB
 
 PARTS = ("kv_cache", "recurrent_state", "compute_buffer", "peak", "footprint")  # what logs state of a run's memory
 KINDS = ("speed", "memory", "verdict", *PARTS)
@@ -60,72 +58,6 @@ def parse_measurement_rules(text: str, place: str) -> list[Rule]:
     if faults:
         raise DataError(faults)
     return rules
-
-
-class SpeedRow(NamedTuple):
-    """A row of `data/mac_speeds.csv`, in the words of its source.
-
-    `context_tokens` is what was in the context when decoding was measured, or the prompt that was read in; None
-    where it is not stated. Speeds are tokens per second, 0 where there is none.
-    """
-
-    chip: str
-    memory_gib: int  # 0 where it is not stated
-    bandwidth_gb_s: int  # as stated with it, 0 where it is not
-    model: str
-    quant: str
-    runtime: str
-    context_tokens: int | None
-    prefill_tps: float
-    decode_tps: float
-    source: str
-    note: str
-
-    @property
-    def words(self) -> str:
-        """What the rules look at: runtime first, then model, quant and note."""
-        return " | ".join((self.runtime, self.model, self.quant, self.note)).lower()
-
-
-SPEED_COLUMNS = [
-    "chip",
-    "ram_gb",
-    "bandwidth_gbs",
-    "model",
-    "quant",
-    "runtime",
-    "context",
-    "pp_tps",
-    "tg_tps",
-    "source",
-    "note",
-]
-
-
-def parse_speed_rows(text: str, place: str) -> list[SpeedRow]:
-    """Return the rows of a CSV text with the columns of `data/mac_speeds.csv`."""
-
-    def parse(row: Row) -> SpeedRow:
-        context, note = row.text("context", blank=True), row.text("note", blank=True)
-        return SpeedRow(
-            chip=row.text("chip"),
-            memory_gib=int(row.decimal("ram_gb", blank=True)),
-            bandwidth_gb_s=int(row.decimal("bandwidth_gbs", blank=True)),
-            model=row.text("model"),
-            quant=row.text("quant", blank=True),
-            runtime=row.text("runtime"),
-            context_tokens=int(context) if _STATED.fullmatch(context) and not _ALLOCATED.search(note) else None,
-            prefill_tps=row.decimal("pp_tps", blank=True),
-            decode_tps=row.decimal("tg_tps", blank=True),
-            source=row.text("source"),
-            note=note,
-        )
-
-    return parse_table(text, place, SPEED_COLUMNS, parse)
-
-
-_STATED = re.compile(r"[0-9]{1,9}")
-_ALLOCATED = re.compile(r"ctx (size|allocated)")  # then it is how much was reserved, not how much was filled
 
 
 class Subject(NamedTuple):
@@ -265,78 +197,3 @@ def check_rules(of: str, words: str, rules: Sequence[Rule]) -> None:
     for rule in rules:
         if rule.of == of and rule.holds(words):
             raise NotJudged(rule.reason)
-
-
-FIRST_BUILD = 8333  # of llama.cpp: before, Metal read the state of the Gated DeltaNet layers column by column
-_BUILD = re.compile(r"\bb(\d{4,5})\b")
-
-
-def read_chip(row: SpeedRow, macs: Sequence[MacRow]) -> MacRow:
-    """Return the chip that a measurement was made on; raise NotJudged where its bandwidth is not known."""
-    found = find_chip(Mac(row.chip, row.memory_gib * GIB), macs)
-    bins = [each for each in macs if each.chip == row.chip]
-    if found is None and row.memory_gib == 0:
-        found = next((each for each in bins if each.bandwidth_gb_s == row.bandwidth_gb_s), None)
-        found = bins[0] if found is None and len(bins) == 1 else found
-    if found is None:
-        raise NotJudged("no chip, or none that was sold with this memory")
-    if not found.bandwidth_gb_s:
-        raise NotJudged("the chip's bandwidth is not known")
-    cores = re.search(r"gpu cores (\d+)", row.note)
-    if cores and 0 < int(cores[1]) < found.gpu_cores:
-        share = int(cores[1]) / found.gpu_cores
-        found = found._replace(gpu_cores=int(cores[1]), fp16_tflops=found.fp16_tflops * share)
-    return found
-
-
-LONGEST_SHORT_CONTEXT = 9_000  # tokens; beyond, decoding speed is another question
-SHORTEST_PROMPT = 400  # tokens; a shorter one measures the start-up, not the prefill
-LLAMA_BENCH_PROMPT = 512  # llama-bench reads so many tokens at an empty context
-
-
-def prompt_of(row: SpeedRow, runtime: str) -> int | None:
-    """Return how many tokens were read in when prefill was measured; None where that cannot be said."""
-    tokens = row.context_tokens
-    if tokens == 0 and runtime == LLAMACPP:
-        tokens = LLAMA_BENCH_PROMPT
-    return None if tokens is None or tokens < SHORTEST_PROMPT or "short prompt" in row.note else tokens
-
-
-def decode_context_of(row: SpeedRow) -> int | None:
-    """Return how many tokens were in the context when decoding was measured; None where that is not stated."""
-    return 0 if row.context_tokens is None and "short prompt" in row.note else row.context_tokens
-
-
-class Speed(NamedTuple):
-    """A measured speed that can be judged."""
-
-    row: SpeedRow
-    subject: Subject
-    chip: MacRow
-
-
-def judged_speeds(
-    rows: Iterable[SpeedRow],
-    rules: Sequence[Rule],
-    models: Mapping[str, Model],
-    macs: Sequence[MacRow],
-    find: FindQuant,
-) -> tuple[list[Speed], dict[str, int]]:
-    """Return the measurements that can be judged, and how many were left out for which reason."""
-    judged: list[Speed] = []
-    left_out: dict[str, int] = {}
-    for row in rows:
-        try:
-            subject = read_subject(row.model, row.quant, row.runtime, models, find)
-            chip = read_chip(row, macs)
-            check_rules("speed", row.words, rules)
-            build = _BUILD.search(row.runtime)
-            if build and int(build[1]) < FIRST_BUILD:
-                raise NotJudged(f"llama.cpp before b{FIRST_BUILD}")
-            if (row.context_tokens or 0) > subject.model.config.max_position_embeddings:
-                raise NotJudged("more context than the model was trained for")
-        except NotJudged as reason:
-            count_reason(left_out, reason)
-        else:
-            judged.append(Speed(row, subject, chip))
-    return judged, left_out

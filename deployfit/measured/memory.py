@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from deployfit.errors import InputError
-from deployfit.measured import (
+from deployfit.measured.words import (
     FindQuant,
     NotJudged,
     Rule,

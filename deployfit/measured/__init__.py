@@ -1,0 +1,1 @@
+"""What others measured: their words, and what can be judged of them."""
