@@ -15,7 +15,9 @@ from deployfit.models import Model
 from deployfit.quants.weights import FORMATS, Weights
 from deployfit.speed import Speed
 from deployfit.tables import Row, parse_table
+from deployfit.units import tps
 
+WORTH_A_LINE = 1.1  # times as fast: less is within what measurements differ by
 LOSSY = 4  # the first rank of evidence whose files come after all others
 
 
@@ -206,12 +208,18 @@ def _choose(
         what += " (of other models; none of this one is known)"
     limit = f" at {question.min_tps:g} tokens/s or more" if question.min_tps else ""
     reasons = [f"{what}; the largest such file that fits with {question.context_tokens:,} tokens{limit}"]
-    fastest = max((each for _, each in best), key=lambda each: (each.decode_tps, -each.weights.text_bytes))
-    if fastest.decode_tps > chosen.decode_tps:
-        reasons.append(
-            f"faster with the same evidence: {fastest.weights.recipe} on {fastest.runtime},"
-            f" {fastest.decode_tps:.0f} tokens/s"
+    shown = chosen.decode_tps
+    for rank in sorted({row.rank for row, _ in ranked if row.rank < LOSSY}):  # none with evidence of a real loss
+        evidence, fastest = max(
+            (pair for pair in ranked if pair[0].rank == rank),
+            key=lambda pair: (pair[1].decode_tps, -pair[1].weights.text_bytes, pair[1].weights.recipe),
         )
+        if fastest.decode_tps > WORTH_A_LINE * shown > 0:
+            shown = fastest.decode_tps
+            what = "with the same evidence" if rank == least else f"but {evidence.evidence}"
+            reasons.append(
+                f"faster, {what}: {fastest.weights.recipe} on {fastest.runtime}, {tps(fastest.decode_tps)} tokens/s"
+            )
     return Recommendation(chosen, scores.get(chosen.model.name), row, tuple(reasons))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,23 @@ def test_every_place_fits_as_it_says(mac: str, words: tuple[str, ...]) -> None:
         assert row["max_context_tokens"] >= context
         assert "--min-speed" not in words or row["decode_tps"] >= 10
         assert row["reasons"]
+
+
+def test_faster_files_are_faster_and_say_at_what_evidence() -> None:
+    found = rows("recommend", "--mac", "M2 Pro 32")
+    named = [
+        (row, re.search(r"^faster, (.+): (\S+) on (\S+), ([\d.]+) tokens/s$", reason))
+        for row in found
+        for reason in row["reasons"][2:]
+    ]
+    assert {match[3] for _, match in named if match} == {"llama.cpp", "mlx"}
+    for row, match in named:
+        assert match is not None
+        (fitted,) = rows("fit", row["model"], "--quant", match[2], "--mac", "M2 Pro 32")
+        assert fitted["runtime"] == match[3]
+        assert fitted["decode_tps"] == pytest.approx(float(match[4]), rel=0.05)
+        assert fitted["decode_tps"] > 1.1 * row["decode_tps"]
+        assert (match[1] == "with the same evidence") == (match[3] == "llama.cpp")
 
 
 def test_the_same_question_has_the_same_answer() -> None:

@@ -12,7 +12,7 @@ from deployfit.errors import InputError
 from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, Swept, rows_of
 from deployfit.report.tabular import aligned
 from deployfit.runtimes.running import NO_COLUMNS
-from deployfit.units import gib
+from deployfit.units import gib, tps
 from deployfit.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def sweep_text(swept: Sequence[Swept]) -> str:
         for name in NO_COLUMNS
         if any(len({settings.columns[name] for settings in each.grid.settings}) > 1 for each in swept)
     ]
+    has_speed = any(row["decode_tps"] is not None for row in shown)
     header = [
         "model",
         "recipe",
@@ -97,9 +98,10 @@ def sweep_text(swept: Sequence[Swept]) -> str:
         "total GiB",
         "headroom GiB",
         "max context",
+        *(["tokens/s"] if has_speed else []),
         "verdict",
     ]
-    table = aligned(header, [_cells(row, varied) for row in shown], left=3)
+    table = aligned(header, [_cells(row, varied, has_speed) for row in shown], left=3)
     if answered > len(shown):
         end = f"The first {len(shown)} of {answered:,}; all of them: --format csv --output FILE (or json, parquet)."
     else:
@@ -114,7 +116,8 @@ def _summary(swept: Swept) -> str:
     return f"{swept.grid.settings[0].runtime}: {shape}: {counts}"
 
 
-def _cells(row: Mapping[str, Any], varied: Sequence[str]) -> list[str]:
+def _cells(row: Mapping[str, Any], varied: Sequence[str], has_speed: bool) -> list[str]:
+    speed = "-" if row["decode_tps"] is None else tps(row["decode_tps"])
     return [
         row["model"],
         row["recipe"],
@@ -125,5 +128,6 @@ def _cells(row: Mapping[str, Any], varied: Sequence[str]) -> list[str]:
         gib(row["total_bytes"]),
         gib(row["headroom_bytes"]),
         f"{row['max_context_tokens']:,}" if row["max_context_tokens"] else "-",
+        *([speed] if has_speed else []),
         row["verdict"].replace("_", " "),
     ]
