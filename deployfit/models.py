@@ -34,7 +34,7 @@ class Model(NamedTuple):
         return tensor.params * (4 if tensor.name.endswith(self.float32_tensors) else 2)
 
     @property
-    def tensors(self) -> list[Tensor]:
+    def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor of the checkpoint."""
         return checkpoint_tensors(self.config)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -127,14 +128,15 @@ class Tensor(NamedTuple):
         return prod(self.shape)
 
 
-def checkpoint_tensors(config: Qwen35) -> list[Tensor]:
+@lru_cache(maxsize=16)
+def checkpoint_tensors(config: Qwen35) -> tuple[Tensor, ...]:
     """Return every tensor of the checkpoint: text, MTP and vision, in the order of the model's forward pass."""
     parts = (
         (Part.TEXT, text_shapes(config)),
         (Part.MTP, mtp_shapes(config)),
         (Part.VISION, vision_shapes(config.vision)),
     )
-    return [Tensor(name, shape, part) for part, shapes in parts for name, shape in shapes]
+    return tuple(Tensor(name, shape, part) for part, shapes in parts for name, shape in shapes)
 
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]

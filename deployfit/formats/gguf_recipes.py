@@ -211,6 +211,7 @@ def tensor_types(
     mtp_layer = next((tensor.layer for tensor in tensors if tensor.kind.startswith("nextn.")), -1)
     settled: dict[tuple[str, int], TensorType] = {}  # what does not depend on where the tensor stands
     counted: dict[str, int] = {}
+    concerned: dict[str, list[Rule]] = {}  # by kind: which rules there are, not yet which holds
     types = []
     for tensor in tensors:
         alike = (tensor.kind, tensor.row_size)
@@ -239,7 +240,9 @@ def tensor_types(
             rest=tensor.layer - rest,
             is_last=tensor.layer == layers - 1,
         )
-        rules = _concerned(recipe, tensor)
+        if tensor.kind not in concerned:
+            concerned[tensor.kind] = _concerned(recipe, tensor)
+        rules = concerned[tensor.kind]
         wanted = next((rule.tensor_type for rule in rules if all(holds(case) for holds in rule.conditions)), None)
         types.append(tensor.source_type if wanted is None else _fitting(wanted, recipe, tensor))
         if not any(rule.conditions for rule in rules):
