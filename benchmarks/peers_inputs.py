@@ -7,17 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter
+from gguf import GGUFWriter
 
 from deployfit.architectures.qwen35 import Qwen35
-from deployfit.formats.gguf import gguf_tensors, tensor_data_bytes
+from deployfit.formats.gguf import gguf_tensors
 from deployfit.formats.gguf_recipes import Recipe, tensor_types
 from deployfit.models import Model
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "engines"))
-from gguf_header import NORM_EPSILON, ROPE_BASE, ROPE_SECTIONS, ROPE_SHARE_OF_HEAD
-from gguf_header import _numbers as hyperparameters
+from gguf_header import ROPE_BASE, ROPE_SECTIONS, ROPE_SHARE_OF_HEAD, write_typed
 
 FILE_TYPES = {"Q4_K_M": 15, "Q8_0": 7}  # general.file_type, as llama.cpp's llama_ftype numbers them
 QUANTIZATION_VERSION = 2
@@ -27,34 +25,16 @@ COMMIT = "0" * 40
 def write_gguf(model: Model, recipe: Recipe, path: Path) -> int:
     """Write the recipe's file of a model with a hole where the data are; return the bytes of its tensors."""
     config = model.config
-    writer = GGUFWriter(path, "qwen35moe" if config.is_moe else "qwen35")
-    writer.add_name(model.name)
-    writer.add_file_type(FILE_TYPES[recipe.name])
-    writer.add_quantization_version(QUANTIZATION_VERSION)
-    writer.add_string("tokenizer.ggml.model", "none")
-    for key, value in hyperparameters(config, mtp=False).items():
-        writer.add_uint32(f"{writer.arch}.{key}", value)
-    writer.add_float32(f"{writer.arch}.attention.layer_norm_rms_epsilon", NORM_EPSILON)
-    writer.add_float32(f"{writer.arch}.rope.freq_base", ROPE_BASE)
-    writer.add_array(f"{writer.arch}.rope.dimension_sections", ROPE_SECTIONS)
     tensors = gguf_tensors(config, mtp=False)
     gqa = config.num_attention_heads // config.num_key_value_heads
-    sizes = []
-    for tensor, kind in zip(
-        tensors, tensor_types(recipe, tensors, gqa=gqa, experts=config.num_experts, imatrix=False), strict=True
-    ):
-        sizes.append(kind.nbytes(tensor.params))
-        shape = tensor.shape[::-1]  # the writer wants NumPy's order, the rows' length last
-        raw_type = GGMLQuantizationType[kind.name]
-        writer.add_tensor_info(tensor.name, shape, np.dtype(np.float32), sizes[-1], raw_dtype=raw_type)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    writer.close()
-    with open(path, "r+b") as file:
-        begin = writer.ggml_pad(file.seek(0, 2), writer.data_alignment)
-        file.truncate(begin + tensor_data_bytes(sizes))
-    return sum(sizes)
+    types = tensor_types(recipe, tensors, gqa=gqa, experts=config.num_experts, imatrix=False)
+
+    def describe(writer: GGUFWriter) -> None:
+        writer.add_name(model.name)
+        writer.add_file_type(FILE_TYPES[recipe.name])
+        writer.add_quantization_version(QUANTIZATION_VERSION)
+
+    return write_typed(config, path, zip(tensors, types, strict=True), mtp=False, describe=describe)
 
 
 def config_json(config: Qwen35) -> dict[str, Any]:

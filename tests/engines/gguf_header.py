@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter
 
 from deployfit.architectures.qwen35 import Qwen35
-from deployfit.formats.gguf import gguf_tensors, tensor_data_bytes
+from deployfit.formats.ggml import TensorType
+from deployfit.formats.gguf import GgufTensor, gguf_tensors, tensor_data_bytes
 
 ROPE_SECTIONS = [11, 11, 10, 0]  # as published, like the frequency base: they shape no tensor
 ROPE_BASE = 10_000_000.0
@@ -18,7 +20,20 @@ NORM_EPSILON = 1e-6
 
 def write_header_only(config: Qwen35, path: Path, *, mtp: bool) -> None:
     """Write the file that llama.cpp's converter makes of a model, without a vocabulary and without data."""
+    write_typed(config, path, [(tensor, tensor.source_type) for tensor in gguf_tensors(config, mtp=mtp)], mtp=mtp)
+
+
+def write_typed(
+    config: Qwen35,
+    path: Path,
+    tensors: Iterable[tuple[GgufTensor, TensorType]],
+    *,
+    mtp: bool,
+    describe: Callable[[GGUFWriter], None] = lambda writer: None,
+) -> int:
+    """Write a file with these tensors in these types, a hole where the data are; return the bytes of the tensors."""
     writer = GGUFWriter(path, "qwen35moe" if config.is_moe else "qwen35")
+    describe(writer)
     writer.add_string("tokenizer.ggml.model", "none")
     prefix = writer.arch + "."
     for key, value in _numbers(config, mtp=mtp).items():
@@ -27,9 +42,9 @@ def write_header_only(config: Qwen35, path: Path, *, mtp: bool) -> None:
     writer.add_float32(prefix + "rope.freq_base", ROPE_BASE)
     writer.add_array(prefix + "rope.dimension_sections", ROPE_SECTIONS)
     sizes = []
-    for tensor in gguf_tensors(config, mtp=mtp):
-        sizes.append(tensor.source_type.nbytes(tensor.params))
-        kind = GGMLQuantizationType[tensor.source_type.name]
+    for tensor, tensor_type in tensors:
+        sizes.append(tensor_type.nbytes(tensor.params))
+        kind = GGMLQuantizationType[tensor_type.name]
         # the writer wants NumPy's order, the rows' length last
         writer.add_tensor_info(tensor.name, tensor.shape[::-1], np.dtype(np.float32), sizes[-1], raw_dtype=kind)
     writer.write_header_to_file()
@@ -39,6 +54,7 @@ def write_header_only(config: Qwen35, path: Path, *, mtp: bool) -> None:
     with open(path, "r+b") as file:
         begin = writer.ggml_pad(file.seek(0, 2), writer.data_alignment)
         file.truncate(begin + tensor_data_bytes(sizes))
+    return sum(sizes)
 
 
 def _numbers(config: Qwen35, *, mtp: bool) -> dict[str, int]:
