@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 from deployfit.hardware import Place
 from deployfit.ranking import Question, Recommendation
 from deployfit.report.tabular import aligned, csv_text, markdown
-from deployfit.units import four_digits, gb, gib, tps
+from deployfit.units import four_digits, gib, tps
 
 SCHEMA = "deployfit/recommend/1"
+WIDTH = 110
 
 
 def recommend_row(each: Recommendation) -> Mapping[str, Any]:
@@ -57,9 +59,15 @@ def recommend_text(places: Sequence[Recommendation], place: Place, question: Que
     why = [
         line
         for number, each in enumerate(places, start=1)
-        for line in (f"{number}. {each.candidate.model.name}", *(f"   - {reason}" for reason in each.reasons))
+        for line in (f"{number}. {each.candidate.model.name}", *(_wrapped(reason, "   - ") for reason in each.reasons))
     ]
-    return "\n".join([_title(place, question), "", *table, "", *why, "", *_notes(places, question)])
+    notes = [_wrapped(note) for note in _notes(places, question)]
+    return "\n".join([_wrapped(_title(place, question)), "", *table, "", *why, "", *notes])
+
+
+def _wrapped(text: str, mark: str = "") -> str:
+    """Return prose in lines that a terminal shows whole."""
+    return fill(text, WIDTH, initial_indent=mark, subsequent_indent=" " * len(mark), break_on_hyphens=False)
 
 
 def recommend_markdown(places: Sequence[Recommendation], place: Place, question: Question) -> str:
@@ -83,7 +91,7 @@ def _title(place: Place, question: Question) -> str:
 
 def _header(places: Sequence[Recommendation], question: Question) -> list[str]:
     speed = ["tokens/s", "full"] if _has_speed(places) else []
-    return ["", "model", "file", "runtime", "file GB", "total GiB", "headroom GiB", "max context", *speed, "score"]
+    return ["", "model", "file", "runtime", "total GiB", "headroom GiB", "max context", *speed, "score"]
 
 
 def _has_speed(places: Sequence[Recommendation]) -> bool:
@@ -101,7 +109,6 @@ def _cells(places: Sequence[Recommendation]) -> list[list[str]]:
                 candidate.model.name,
                 candidate.weights.recipe,
                 candidate.runtime,
-                gb(candidate.weights.file_bytes),
                 gib(candidate.total_bytes),
                 gib(candidate.headroom_bytes),
                 f"{candidate.max_context_tokens:,}",
