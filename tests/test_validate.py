@@ -411,3 +411,27 @@ def test_a_file_without_anything_to_judge_is_answered(tmp_path: Path) -> None:
         done = run("validate", "--speeds", file, "--format", format_name)
         assert (done.returncode, done.stderr) == (0, "")
     assert "speed: 0 measurements" in run("validate", "--speeds", file).stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "row"),
+    [
+        ("--speeds", "M4 Max,64,546,Qwen3.5-27B,Q4_K_M,llama.cpp,0,,20,a log,{}"),
+        ("--memory", "llama.cpp,Qwen3.5-27B,Q4_K_M,8192,f16,,,,512,,,,a log,,M4 Max,{}"),
+        ("--verdicts", "32,M4 Max,Qwen3.5-27B,Q4_K_M,llama.cpp,8192,RUNS,{},a log"),
+    ],
+)
+@pytest.mark.parametrize("words", ["unsloth" * 18_000, "gpu cores " + "9" * 5_000, "macos " + "1" * 130_000])
+def test_rows_that_would_take_patterns_for_ever_are_left_out(tmp_path: Path, option: str, row: str, words: str) -> None:
+    header = {"--speeds": SPEED_COLUMNS, "--memory": ",".join(MEMORY_COLUMNS), "--verdicts": ",".join(VERDICT_COLUMNS)}
+    report = report_of(option, written(tmp_path, header[option], row.format("short"), row.format(words)))
+    section = option.strip("-").removesuffix("s")
+    assert [each["section"] for each in report["rows"] if each["source"] == "a log"] == [section]
+    assert report["left_out"][section] == {"more than 4,000 characters in a row": 1}
+
+
+@pytest.mark.parametrize("chip", ["Apple M4 Max", "m4 max", "M4 Max"])
+def test_a_chip_is_read_as_engines_write_it(tmp_path: Path, chip: str) -> None:
+    file = written(tmp_path, SPEED_COLUMNS, f"{chip},64,,Qwen3.5-27B,Q4_K_M,llama.cpp,0,,20,a log,")
+    (row,) = [each for each in report_of("--speeds", file)["rows"] if each["section"] == "speed"]
+    assert (row["chip"], row["memory_gib"]) == ("M4 Max", 64)

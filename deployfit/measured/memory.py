@@ -11,6 +11,7 @@ from deployfit.measured.words import (
     FindQuant,
     NotJudged,
     Rule,
+    check_length,
     check_rules,
     count_reason,
     read_kv_types,
@@ -174,6 +175,7 @@ def _settings_of(row: MemoryRow, runtime: str, part: str) -> LlamaCppSettings | 
 def _read(
     row: MemoryRow, part: str, cell: str, rules: Sequence[Rule], models: Mapping[str, Model], find: FindQuant
 ) -> Logged:
+    check_length(row)
     model = read_model(row.model, models)
     runtime = read_runtime(row.runtime, f"{row.model} {row.quant}")
     for of in ("memory", part):

@@ -12,6 +12,7 @@ from deployfit.measured.words import (
     NotJudged,
     Rule,
     Subject,
+    check_length,
     check_rules,
     count_reason,
     read_model,
@@ -94,9 +95,13 @@ _BUILD = re.compile(r"\bb(\d{4,5})\b")
 
 
 def read_chip(row: SpeedRow, macs: Sequence[MacRow]) -> MacRow:
-    """Return the chip that a measurement was made on; raise NotJudged where its bandwidth is not known."""
-    found = find_chip(Mac(row.chip, row.memory_gib * GIB), macs)
-    bins = [each for each in macs if each.chip == row.chip]
+    """Return the chip that a measurement was made on; raise NotJudged where its bandwidth is not known.
+
+    Engines write "Apple M4 Max".
+    """
+    named = row.chip.casefold().removeprefix("apple ")
+    bins = [each for each in macs if each.chip.casefold() == named]
+    found = find_chip(Mac(bins[0].chip, row.memory_gib * GIB), macs) if bins else None
     if found is None and row.memory_gib == 0:
         found = next((each for each in bins if each.bandwidth_gb_s == row.bandwidth_gb_s), None)
         found = bins[0] if found is None and len(bins) == 1 else found
@@ -165,6 +170,7 @@ def judged_speeds(
     left_out: dict[str, int] = {}
     for row in rows:
         try:
+            check_length(row)
             subject = read_subject(row.model, row.quant, row.runtime, models, find)
             check_source(row.source, subject.model, models)
             chip = read_chip(row, macs)

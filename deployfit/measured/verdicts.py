@@ -13,6 +13,7 @@ from deployfit.measured.words import (
     NotJudged,
     Rule,
     Subject,
+    check_length,
     check_rules,
     count_reason,
     read_kv_types,
@@ -166,6 +167,7 @@ def judged_reports(
     left_out: dict[str, int] = {}
     for row in rows:
         try:
+            check_length(row)
             model = read_model(row.model, models)
             check_rules("verdict", row.words, rules)
             runtime = read_runtime(row.runtime, f"{row.model} {row.quant}")

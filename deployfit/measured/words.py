@@ -7,7 +7,7 @@ Rows stay as they were published. What they say is read by the rules here, and w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from deployfit.errors import DataError, InputError
@@ -70,6 +70,15 @@ class Subject(NamedTuple):
 
 class NotJudged(Exception):
     """Why a measurement cannot be judged."""
+
+
+MOST_CHARACTERS = 4_000  # of a row: ten times the longest that is shipped; some patterns' time grows with the square
+
+
+def check_length(row: Iterable[object]) -> None:
+    """Raise NotJudged if a row is longer than anybody's words about a measurement."""
+    if sum(len(str(cell)) for cell in row) > MOST_CHARACTERS:
+        raise NotJudged(f"more than {MOST_CHARACTERS:,} characters in a row")
 
 
 def read_model(text: str, models: Mapping[str, Model]) -> Model:
