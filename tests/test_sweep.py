@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -222,7 +224,7 @@ def test_the_command_says_what_fit_says(written: list[dict[str, object]]) -> Non
 def test_csv_and_a_file_hold_the_same_rows(written: list[dict[str, object]], tmp_path: Path) -> None:
     done = run(*WORDS, "--format", "csv")
     file = tmp_path / "rows.csv"
-    assert run(*WORDS, "--format", "csv", "--output", str(file)).stderr == f"32 estimates written to {file}\n"
+    assert run(*WORDS, "--format", "csv", "--output", str(file)).stderr == f"32 estimates written to {str(file)!r}\n"
     assert file.read_text(encoding="utf-8") == done.stdout
     as_text = [
         {
@@ -277,7 +279,15 @@ def test_text_says_how_many_there_are_and_shows_the_first() -> None:
         (["--format", "parquet"], "parquet is no text for standard output; say where to with --output FILE"),
         (["--format", "xml"], "no format 'xml'; known: text, json, csv, parquet"),
         (["--mac", "33"], "no Mac with 33 GB; Macs were sold with"),
-        (["--output", "missing/rows.csv"], "cannot write the answer: No such file or directory"),
+        *(
+            (["--output", output, "--format", name], f"output {output!r}: {said}; choose a file that can be written")
+            for name in ("csv", "parquet")
+            for output, said in (
+                ("missing/rows", "No such file or directory"),
+                ("", "No such file or directory"),
+                (".", "Is a directory"),
+            )
+        ),
         (["--parallel", "9" * 9], "parallel: 999,999,999 sequences; choose from 1 to 256"),
     ],
 )
@@ -286,6 +296,27 @@ def test_what_cannot_be_is_one_line(words: list[str], said: str, tmp_path: Path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("format_name", ["csv", "parquet"])
+def test_a_full_disk_is_one_line(format_name: str) -> None:
+    done = run("sweep", "Qwen3.5-4B", "--output", "/dev/full", "--format", format_name)
+    said = "deployfit: output '/dev/full': No space left on device; choose a file that can be written\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_file_s_name_is_echoed_visibly(tmp_path: Path) -> None:
+    done = run("sweep", "Qwen3.5-4B", "--quant", "Q8_0", "--output", "red\x1b[31m.txt", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "13 estimates written to 'red\\x1b[31m.txt'\n")
+
+
+@pytest.mark.parametrize("words", [["sweep", "Qwen3.5-4B"], ["table", "--mac", "8", "--format", "csv"], ["table"]])
+def test_a_standard_output_that_is_closed_is_no_crash(words: list[str]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "deployfit", *words], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_too_many_at_once_are_refused_before_they_are_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -34,6 +35,7 @@ class Commands(click.Group):
 
 def main() -> NoReturn:
     """Run the command line; every error is one line on stderr and a documented exit code."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (None where it is closed)
     try:
         code = cli.main(standalone_mode=False)
     except HubError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
@@ -10,7 +11,7 @@ import click
 
 from deployfit.ask import DEFAULT_CONTEXT, DEFAULT_MACOS
 from deployfit.cli.shared import QUANT_HELP
-from deployfit.errors import InputError, unknown
+from deployfit.errors import InputError, quoted, unknown
 from deployfit.quants.find import RUNTIMES
 from deployfit.quants.weights import Options
 from deployfit.runtimes.llamacpp import KV_TYPES
@@ -62,7 +63,7 @@ def sweep(
 ) -> None:
     """Every combination at once: models, recipes, contexts, KV types and Macs, a row each.
 
-    Everything but --runtime may be repeated. The columns are those of deployfit fit --format json.
+    Everything but --runtime may be repeated. The columns have the names of deployfit fit --format json.
     """
     if format_name not in FORMATS:
         raise unknown("format", format_name, FORMATS)
@@ -91,17 +92,21 @@ def sweep(
 
 
 def _write(swept: Sequence[Swept], format_name: str, output: str | None) -> None:
+    if output is None:
+        _write_text(swept, format_name, sys.stdout)
+        return
     from deployfit.report import sweep_report
 
-    if format_name == "parquet":
-        sweep_report.write_parquet(swept, output or "")
-    elif output is None:
-        _write_text(swept, format_name, sys.stdout)
-    else:
-        with open(output, "w", encoding="utf-8", newline="") as file:
-            _write_text(swept, format_name, file)
-    if output is not None:
-        click.echo(f"{sum(each.answered for each in swept):,} estimates written to {output}", err=True)
+    try:
+        if format_name == "parquet":
+            sweep_report.write_parquet(swept, output)
+        else:
+            with open(output, "w", encoding="utf-8", newline="") as file:
+                _write_text(swept, format_name, file)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)  # pyarrow's own words repeat the name
+        raise InputError(f"output {quoted(output)}: {reason}; choose a file that can be written") from None
+    click.echo(f"{sum(each.answered for each in swept):,} estimates written to {quoted(output)}", err=True)
 
 
 def _write_text(swept: Sequence[Swept], format_name: str, out: IO[str]) -> None:
