@@ -27,6 +27,7 @@ from deployfit.units import parse_limit
 from deployfit.verdict import Answer, Fit, Question
 
 SHELF = Shelf(catalog.recipes, catalog.mlx_recipes, catalog.checkpoint_recipes, catalog.publishers)
+HUB_PREFIX = "hub:"
 DEFAULT_CONTEXT = "32k"
 DEFAULT_MACOS = "26"
 
@@ -74,6 +75,10 @@ def find_model(name: str, catalog_file: str | None = None) -> Model:
     """
     if not name.strip() or not name.isprintable():
         raise unknown("model", name, catalog.models())
+    if name.startswith(HUB_PREFIX):
+        raise InputError(
+            f"{quoted(name)}: the Hub's files are for deployfit fit and hub; name a model of the catalogue"
+        )
     known = all_models(catalog_file, name)
     folded = {each.casefold(): model for each, model in known.items()}
     found = known.get(name) or folded.get(name.strip().casefold())

@@ -34,6 +34,7 @@ class Plan(NamedTuple):
     columns: tuple[Settings, ...]
     rows: tuple[PlanRow, ...]
     refusals: tuple[str, ...]  # why recipes that were asked for are not among the rows
+    no_speed: str  # why no speed can be said, "" if one can
 
 
 def make_plan(
@@ -63,4 +64,4 @@ def make_plan(
         speed = speeds.speed(place.mac, model.config, weights, columns[0].with_context(1), mtp=options.mtp)
         rows.append(PlanRow(weights, tuple(contexts[:, 0].tolist()), speed))
     rows.sort(key=lambda row: row.weights.tensor_bytes)
-    return Plan(model, place, tuple(columns), tuple(rows), tuple(swept.refusals))
+    return Plan(model, place, tuple(columns), tuple(rows), tuple(swept.refusals), speeds.why_not(place.mac))

@@ -71,6 +71,15 @@ WORDS = [
     ((*FIT, "--kv-type-v", ""), "no KV type ''; known: f16"),
     ((*FIT, "--kv-type-v", ESCAPE), r"no KV type '\x1b[31mred\x07'; known: f16"),
     ((*FIT, "--kv-type", "bogus", "--kv-type-k", "f16", "--kv-type-v", "f16"), "no KV type 'bogus'; known: f16"),
+    # what one command takes and others do not
+    *(
+        ((command, "hub:unsloth/Qwen3.5-4B-GGUF", "--mac", "32"), "the Hub's files are for deployfit fit and hub; name")
+        for command in ("plan", "sweep", "table")
+    ),
+    (
+        ("plan", "Qwen3.5-4B", "--mac", "32", "--publisher", "Unsloth", "--runtime", "mlx"),
+        "unsloth publishes GGUF, which llama.cpp loads; leave out --runtime",
+    ),
     # macOS
     *(
         ((*FIT, "--macos", text), f"macos: expected a version such as 15 or 26.3, got {text!a}")

@@ -166,3 +166,25 @@ def test_speed_is_in_the_table_of_recipes_only_for_a_named_chip() -> None:
 
 def test_json_stays_json(fit_rows: Callable[..., list[dict[str, Any]]]) -> None:
     json.dumps(fit_rows("Qwen3.5-9B", "--mac", "M2 Max 32"), allow_nan=False)
+
+
+@pytest.mark.parametrize("words", [("plan", "Qwen3.5-2B"), ("fit", "Qwen3.5-2B")])
+def test_tables_of_recipes_say_what_speeds_rest_on(words: tuple[str, ...]) -> None:
+    assert "Speed is assumed: no measurement of llama.cpp on an M6: from its bandwidth of 170 GB/s, " in (
+        run(*words, "--mac", "M6 32").stdout
+    )
+    assert "Speed is not known: bandwidth and arithmetic of the A18 Pro are not known.\n" in (
+        run(*words, "--mac", "A18 Pro 8").stdout
+    )
+    for mac in ("M5 Max 64", "32"):
+        assert "Speed is" not in run(*words, "--mac", mac).stdout
+
+
+@pytest.mark.parametrize("format_name", ["text", "markdown"])
+def test_a_plan_of_what_fits_nowhere_is_no_empty_table(format_name: str) -> None:
+    words = ("plan", "Qwen3.5-397B-A17B", "--mac", "M4 16", "--quant", "Q8_0", "--quant", "Q4_0")
+    text = run(*words, "--format", format_name).stdout
+    assert "bits/weight" not in text
+    assert "Nothing fits: the smallest, Q4_0, has 208.29 GiB of weights alone, and 10.84 GiB are left " in text
+    assert "Fit with no context: Q4_0, Q8_0.\n" in text
+    assert "tokens" not in text.split("\n", 1)[1]

@@ -19,7 +19,7 @@ from deployfit.ask import (
 )
 from deployfit.contexts import Plan, make_plan
 from deployfit.errors import InputError
-from deployfit.quants.find import FORMAT_OF, RUNTIME_OF, own_quants
+from deployfit.quants.find import FORMAT_OF, RUNTIME_OF, find_runtime, own_quants
 from deployfit.quants.weights import Options
 from deployfit.units import parse_tokens
 from deployfit.verdict import Answer
@@ -122,8 +122,11 @@ def plan(
     if publisher is not None:
         if chosen:
             raise InputError("--publisher means all its files; leave out --quant")
-        row = catalog.publishers()[find_publisher(publisher) or ""]
+        name = find_publisher(publisher) or ""
+        row = catalog.publishers()[name]
         engine = loader_of(row.row.format)
+        if runtime is not None and engine != find_runtime(runtime):
+            raise InputError(f"{name} publishes {row.row.format}, which {engine} loads; leave out --runtime")
         chosen = [each for each in row.quants() if each.published(found)]
     elif not chosen:
         chosen = [each for each in own_quants(SHELF, FORMAT_OF[engine]) if each.advisable(found, options)]

@@ -9,6 +9,7 @@ import click
 from deployfit.ask import (
     DEFAULT_CONTEXT,
     DEFAULT_MACOS,
+    HUB_PREFIX,
     answers_of,
     find_model,
     find_place,
@@ -24,7 +25,6 @@ from deployfit.units import parse_tokens
 from deployfit.verdict import RUNS, Answer
 
 EXIT_DOES_NOT_FIT = 3
-HUB_PREFIX = "hub:"
 
 
 @click.command()

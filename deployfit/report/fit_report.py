@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from deployfit.basis import Basis
 from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.speed import Rate, Speed
 from deployfit.units import four_digits, gb, gib, tps
@@ -292,6 +293,10 @@ def _common_lines(answers: Sequence[Answer]) -> list[str]:
             f" {first.speed.decode.low_tps / first.speed.decode.tps:.2f} to"
             f" {first.speed.decode.high_tps / first.speed.decode.tps:.2f} times of it)."
         )
+        if first.speed.basis is Basis.ASSUMED:
+            lines.append(f"Speed is assumed: {first.speed.note}.")
+    elif place.mac.chip:
+        lines.append(f"Speed is not known: {first.no_speed}.")
     shared = [note for note in first.notes if all(note in answer.notes for answer in answers)]
     lines += [f"Note: {note}." for note in shared]
     others: dict[str, list[str]] = {}

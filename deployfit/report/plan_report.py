@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deployfit.basis import Basis
 from deployfit.contexts import Plan, PlanRow
 from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.runtimes.running import Settings
-from deployfit.units import four_digits, gb, tps
+from deployfit.units import four_digits, gb, gib, tps
 
 SCHEMA = "deployfit/plan/1"
 
@@ -51,14 +52,15 @@ def plan_csv(plan: Plan) -> str:
 
 def plan_text(plan: Plan) -> str:
     """Return the grid for a person: what fits nowhere is named below it."""
-    table = aligned(_header(plan), [_cells(plan, row) for row in plan.rows if row.fits])
-    return "\n".join([_title(plan), "", *table, "", *_notes(plan)])
+    rows = [_cells(plan, row) for row in plan.rows if row.fits]
+    table = [*aligned(_header(plan), rows), ""] if rows else []
+    return "\n".join([_title(plan), "", *table, *_notes(plan)])
 
 
 def plan_markdown(plan: Plan) -> str:
     """Return the same as Markdown."""
-    table = markdown(_header(plan), [_cells(plan, row) for row in plan.rows if row.fits])
-    return "\n\n".join([_title(plan), table, *_notes(plan)])
+    rows = [_cells(plan, row) for row in plan.rows if row.fits]
+    return "\n\n".join([_title(plan), *([markdown(_header(plan), rows)] if rows else []), *_notes(plan)])
 
 
 def _title(plan: Plan) -> str:
@@ -96,10 +98,24 @@ def _cells(plan: Plan, row: PlanRow) -> list[str]:
 def _notes(plan: Plan) -> Sequence[str]:
     trained = plan.model.config.max_position_embeddings
     nowhere = [row.weights.recipe for row in plan.rows if not row.fits]
-    notes = [f"The model was trained for {trained:,} tokens; -: not even a small context fits with the reserve."]
+    if len(nowhere) < len(plan.rows):
+        notes = [f"The model was trained for {trained:,} tokens; -: not even a small context fits with the reserve."]
+    else:
+        least = plan.rows[0].weights
+        notes = [
+            f"Nothing fits: the smallest, {least.recipe}, has {gib(least.text_bytes)} GiB of weights alone, and"
+            f" {gib(max(0, plan.place.budget_bytes))} GiB are left for a model after the reserve."
+        ]
     if nowhere:
         notes.append(f"Fit with no context: {', '.join(nowhere)}.")
-    if _has_speed(plan):
-        notes.append("tokens/s: decoding at the start of the context; for its interval see deployfit fit.")
+    notes += _speed_notes(plan) if len(nowhere) < len(plan.rows) else []
     notes.append(f"One recipe in detail: deployfit fit {plan.model.name} --quant RECIPE.")
     return notes
+
+
+def _speed_notes(plan: Plan) -> Sequence[str]:
+    speed = plan.rows[0].speed
+    if speed is None:
+        return [f"Speed is not known: {plan.no_speed}."] if plan.place.mac.chip else []
+    notes = ["tokens/s: decoding at the start of the context; for its interval see deployfit fit."]
+    return [*notes, f"Speed is assumed: {speed.note}."] if speed.basis is Basis.ASSUMED else notes
