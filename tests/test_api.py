@@ -105,6 +105,10 @@ def test_lists_are_frames() -> None:
         ("fit", {"model": "Qwen3.5-28B", "mac": 32}, "no model 'Qwen3.5-28B'"),
         ("plan", {"model": "Qwen3.5-27B", "mac": "M4 Max 24"}, "no M4 Max with 24 GB"),
         ("recommend", {"mac": 33}, "no Mac with 33 GB"),
+        *(
+            ("recommend", {"mac": "M2 Pro 32", "min_speed": speed}, "min-speed: expected tokens per second such as 10")
+            for speed in (float("nan"), float("inf"), -1, 10**400, "fast", "0")
+        ),
         ("sweep", {"models": "Qwen3.5-27B", "contexts": "long"}, "context: expected a whole number"),
         ("check", {"publisher": "nobody"}, "no publisher 'nobody'"),
         ("list_quants", {"model": ""}, "no model ''"),
@@ -115,6 +119,11 @@ def test_errors_are_deployfit_errors(name: str, arguments: dict[str, Any], said:
     with pytest.raises(DeployfitError) as caught:
         getattr(deployfit, name)(**arguments)
     assert said in str(caught.value)
+
+
+def test_a_speed_may_be_a_text_as_on_the_command_line() -> None:
+    assert deployfit.recommend("M2 Pro 32", min_speed="30") == deployfit.recommend("M2 Pro 32", min_speed=30)
+    assert deployfit.recommend("M2 Pro 32", min_speed="30") != deployfit.recommend("M2 Pro 32")
 
 
 def test_the_readme_s_python_runs(tmp_path: Any) -> None:

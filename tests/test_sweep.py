@@ -224,7 +224,7 @@ def test_the_command_says_what_fit_says(written: list[dict[str, object]]) -> Non
 def test_csv_and_a_file_hold_the_same_rows(written: list[dict[str, object]], tmp_path: Path) -> None:
     done = run(*WORDS, "--format", "csv")
     file = tmp_path / "rows.csv"
-    assert run(*WORDS, "--format", "csv", "--output", str(file)).stderr == f"32 estimates written to {str(file)!r}\n"
+    assert run(*WORDS, "--format", "csv", "--output", str(file)).stderr == f"32 estimates written to {file}\n"
     assert file.read_text(encoding="utf-8") == done.stdout
     as_text = [
         {
@@ -308,7 +308,7 @@ def test_a_full_disk_is_one_line(format_name: str) -> None:
 
 def test_a_file_s_name_is_echoed_visibly(tmp_path: Path) -> None:
     done = run("sweep", "Qwen3.5-4B", "--quant", "Q8_0", "--output", "red\x1b[31m.txt", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "13 estimates written to 'red\\x1b[31m.txt'\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "13 estimates written to red\\x1b[31m.txt\n")
 
 
 @pytest.mark.parametrize("words", [["sweep", "Qwen3.5-4B"], ["table", "--mac", "8", "--format", "csv"], ["table"]])

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from deployfit import catalog, ranking
 from deployfit.api.answers import Answers, Row, Text, text_of
-from deployfit.ask import DEFAULT_CONTEXT, find_place, settings_of
-from deployfit.errors import InputError, unknown
+from deployfit.ask import DEFAULT_CONTEXT, find_place, settings_of, speed_of
+from deployfit.errors import InputError, quoted, unknown
 from deployfit.grid import Grid, sweep
 from deployfit.hardware import Place
 from deployfit.quants.find import FORMAT_OF, RUNTIMES, find_runtime
@@ -17,6 +17,7 @@ from deployfit.units import parse_tokens
 from deployfit.verdict import Verdict, verdict_at
 
 DEFAULT_USE = "coding"
+FASTEST = 10**9  # tokens per second, more than anybody asks for
 
 
 class Recommendations(Answers[Recommendation]):
@@ -37,7 +38,7 @@ def recommend(
     wired_limit: str | None = None,
     context: Text = DEFAULT_CONTEXT,
     use: str = DEFAULT_USE,
-    min_speed: float = 0.0,
+    min_speed: float | str = 0.0,
     runtime: str | None = None,
 ) -> Recommendations:
     """Return what to run on a Mac, best first: one published file per model, each place with its reasons.
@@ -47,12 +48,15 @@ def recommend(
     ('Qwen3.6-35B-A3B', True)
     """
     place = find_place(text_of(mac), text_of(macos), wired_limit)
-    question = recommend_question(use, min_speed, parse_tokens(str(context)), place)
+    speed = speed_of(min_speed) if isinstance(min_speed, str) else min_speed
+    question = recommend_question(use, speed, parse_tokens(str(context)), place)
     return Recommendations(recommended(question, place, None if runtime is None else find_runtime(runtime)))
 
 
 def recommend_question(use: str, min_speed: float, context_tokens: int, place: Place) -> UseQuestion:
     """Return what decides; raise InputError for a use that is not known, or a speed where none can be said."""
+    if not 0 <= min_speed <= FASTEST:
+        raise InputError(f"min-speed: expected tokens per second such as 10 or 7.5, got {quoted(min_speed)}")
     uses = catalog.quality_uses()
     if use not in uses:
         raise unknown("use", use, uses)

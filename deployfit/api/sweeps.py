@@ -66,8 +66,8 @@ def sweep(
 ) -> Sweeps:
     """Return every combination; what is left out means all: models, a runtime's recipes, sizes of memory.
 
-    Other keywords are the runtime's settings, one or several values each: kv_type, parallel, ubatch; kv_bits,
-    prefill_step_size.
+    Other keywords are the runtime's settings, one or several values each: kv_type, kv_type_k, kv_type_v,
+    parallel, ubatch; kv_bits, prefill_step_size.
 
     >>> frame = sweep("Qwen3.5-27B", ["Q4_K_M", "Q8_0"], contexts=["32k", "128k"], macs=[32, 64]).frame()
     >>> frame.groupby("recipe", observed=True).headroom_bytes.min().tolist()

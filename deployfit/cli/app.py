@@ -60,9 +60,13 @@ def _help_command() -> str:
 
 def _complain(*lines: str) -> int:
     for line in lines:
-        shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-        click.echo("deployfit: " + _cut(shown), err=True)
+        click.echo("deployfit: " + _cut(visible(line)), err=True)
     return EXIT_BAD_INPUT
+
+
+def visible(text: str) -> str:
+    """Return a text with its control characters spelled out, so that it stays a line and does nothing to a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _cut(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from deployfit.ask import DEFAULT_CONTEXT, DEFAULT_MACOS
+from deployfit.cli.app import visible
 from deployfit.cli.shared import QUANT_HELP
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.quants.find import RUNTIMES
@@ -106,7 +107,7 @@ def _write(swept: Sequence[Swept], format_name: str, output: str | None) -> None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)  # pyarrow's own words repeat the name
         raise InputError(f"output {quoted(output)}: {reason}; choose a file that can be written") from None
-    click.echo(f"{sum(each.answered for each in swept):,} estimates written to {quoted(output)}", err=True)
+    click.echo(f"{sum(each.answered for each in swept):,} estimates written to {visible(output)}", err=True)
 
 
 def _write_text(swept: Sequence[Swept], format_name: str, out: IO[str]) -> None:
