@@ -213,6 +213,12 @@ def test_other_formats(command: tuple[str, ...], format_name: str) -> None:
         assert done.stdout.count("\n| ---") == 1
 
 
+def test_a_chip_that_nobody_measured_is_said_to_be_one() -> None:
+    said = "Speed is assumed: no measurement of llama.cpp on an M2 Pro"
+    assert said in " ".join(run("recommend", "--mac", "M2 Pro 32").stdout.split())
+    assert "Speed is assumed" not in run("recommend", "--mac", "M4 Max 64").stdout
+
+
 def test_a_mac_of_unknown_chip_still_gets_a_list() -> None:
     assert Mac(chip="", memory_bytes=2**35).name in run("recommend", "--mac", "32").stdout
     assert "Speed is not known: say the chip with --mac" in run("recommend", "--mac", "32").stdout

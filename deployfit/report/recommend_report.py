@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
 
+from deployfit.basis import Basis
 from deployfit.hardware import Place
 from deployfit.ranking import Question, Recommendation
 from deployfit.report.tabular import aligned, csv_text, markdown
@@ -124,6 +125,9 @@ def _notes(places: Sequence[Recommendation], question: Question) -> list[str]:
     notes = [f"score: {use.benchmark} as published, of the original precision: {use.note}."]
     if _has_speed(places):
         notes.append("tokens/s: decoding at the start of the context, and with all of it filled; see deployfit fit.")
+        speeds = [each.candidate.speed for each in places if each.candidate.speed]
+        assumed = dict.fromkeys(speed.note for speed in speeds if speed.basis is Basis.ASSUMED)
+        notes += [f"Speed is assumed: {note}." for note in assumed]
     else:
         notes.append("Speed is not known: say the chip with --mac, such as 'M4 Max 64'.")
     sources = dict.fromkeys(f"{each.bits.evidence}: {each.bits.source}" for each in places if each.bits.source)
