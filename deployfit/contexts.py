@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deployfit.grid import Grid, sweep
+from deployfit.grid import MISSING, Grid, sweep
 from deployfit.hardware import Place
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     place: Place
     columns: tuple[Settings, ...]
     rows: tuple[PlanRow, ...]
-    refusals: tuple[str, ...]  # why recipes that were asked for are not among the rows
+    refusals: tuple[str, ...]  # why recipes or KV settings that were asked for are not there
     no_speed: str  # why no speed can be said, "" if one can
 
 
@@ -45,7 +45,7 @@ def make_plan(
     options: Options,
     speeds: Speeds,
 ) -> Plan:
-    """Return the plan; recipes that cannot be made are left out.
+    """Return the plan; recipes that cannot be made and KV settings that the model does not run with are left out.
 
     >>> from deployfit.ask import SHELF, find_model, find_place, settings_of
     >>> from deployfit.catalog import speeds
@@ -57,11 +57,14 @@ def make_plan(
     (184832, 262144)
     """
     swept = sweep(Grid([model], quants, columns, [], [place], options))
+    largest = swept.max_context_tokens[0, :, :, 0]
+    runs = (largest != MISSING).any(axis=0)
     rows = []
-    for weights, contexts in zip(swept.weights[0], swept.max_context_tokens[0], strict=True):
+    for weights, contexts in zip(swept.weights[0], largest[:, runs], strict=True):
         if weights is None:
             continue
         speed = speeds.speed(place.mac, model.config, weights, columns[0].with_context(1), mtp=options.mtp)
-        rows.append(PlanRow(weights, tuple(contexts[:, 0].tolist()), speed))
+        rows.append(PlanRow(weights, tuple(contexts.tolist()), speed))
     rows.sort(key=lambda row: row.weights.tensor_bytes)
-    return Plan(model, place, tuple(columns), tuple(rows), tuple(swept.refusals), speeds.why_not(place.mac))
+    shown = tuple(column for column, there in zip(columns, runs, strict=True) if there)
+    return Plan(model, place, shown, tuple(rows), tuple(swept.refusals), speeds.why_not(place.mac))

@@ -80,6 +80,10 @@ WORDS = [
         ("plan", "Qwen3.5-4B", "--mac", "32", "--publisher", "Unsloth", "--runtime", "mlx"),
         "unsloth publishes GGUF, which llama.cpp loads; leave out --runtime",
     ),
+    (
+        ("plan", "Qwen3.8-27B", "--mac", "32", "--publisher", "ollama"),
+        "no file of ollama is known for Qwen3.8-27B; name recipes with --quant",
+    ),
     # macOS
     *(
         ((*FIT, "--macos", text), f"macos: expected a version such as 15 or 26.3, got {text!a}")
@@ -380,3 +384,25 @@ def test_a_config_json_does_not_lend_itself_to_any_name(name: str, tmp_path: Pat
     path = tmp_path / "config.json"
     path.write_text(json.dumps(CONFIG))
     assert "model" in complaint("fit", name, "--quant", "Q4_K_M", "--mac", "64", "--catalog", str(path))
+
+
+@pytest.mark.parametrize(
+    ("words", "shown", "reason"),
+    [
+        (("BF16",), "KV f16", "KV type q8_0: rows of 80 do not divide into its blocks; choose f16; 1 more reason"),
+        (
+            ("bf16", "--runtime", "mlx"),
+            "KV 16 bits KV 16 bits, step 512",
+            "kv-bits: heads of 80 do not divide into groups of 64; choose 16",
+        ),
+    ],
+)
+def test_a_plan_leaves_out_the_caches_that_a_model_does_not_run_with(
+    words: tuple[str, ...], shown: str, reason: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(csv_text({**UNPUBLISHED, "head_dim": "80", "num_key_value_heads": "1"}), encoding="utf-8")
+    lines = run("plan", "Mine", "--mac", "64", "--quant", *words, "--catalog", str(path)).stdout.splitlines()
+    assert lines[2].split() == ["recipe", "bits/weight", "file", "GB", *shown.split()]
+    assert "-1" not in lines[3]
+    assert f"Left out: {reason}." in lines

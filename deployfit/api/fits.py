@@ -128,13 +128,15 @@ def plan(
         if runtime is not None and engine != find_runtime(runtime):
             raise InputError(f"{name} publishes {row.row.format}, which {engine} loads; leave out --runtime")
         chosen = [each for each in row.quants() if each.published(found)]
+        if not chosen:
+            raise InputError(f"no file of {name} is known for {found.name}; name recipes with --quant")
     elif not chosen:
         chosen = [each for each in own_quants(SHELF, FORMAT_OF[engine]) if each.advisable(found, options)]
     columns = [settings_of(engine, 1, typed) for typed in PLANNED[engine]]
     place = find_place(text_of(mac), text_of(macos), wired_limit)
     made = make_plan(found, chosen, columns, place, options, catalog.speeds())
-    if not made.rows:
-        raise InputError(made.refusals[0] if made.refusals else f"nothing of {found.name} is known there")
+    if not made.rows or not made.columns:
+        raise InputError(made.refusals[0])
     return Contexts(*made)
 
 

@@ -41,7 +41,7 @@ from deployfit.units import parse_tokens
 @click.option("--mac", metavar="MAC", help="What it takes on this Mac, and whether it fits: 32, 'M4 Max 64'.")
 @click.option("--macos", metavar="VERSION", help=f"With --mac: 15, 26, ...  [default: {DEFAULT_MACOS}]")
 @click.option("--context", metavar="TOKENS", help=f"With --mac: 32768, 32k, ...  [default: {DEFAULT_CONTEXT}]")
-@click.option("--vision", is_flag=True, help="MLX: with the vision tower, as mlx-vlm converts.")
+@click.option("--vision", is_flag=True, help="Count the vision tower; without --mac, of MLX files only.")
 @shared_options
 def table(
     names: tuple[str, ...],

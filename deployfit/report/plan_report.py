@@ -108,6 +108,10 @@ def _notes(plan: Plan) -> Sequence[str]:
         ]
     if nowhere:
         notes.append(f"Fit with no context: {', '.join(nowhere)}.")
+    if plan.refusals:
+        more = len(plan.refusals) - 1
+        others = f"; {more} more reason{'s' * (more > 1)}" if more else ""
+        notes.append(f"Left out: {plan.refusals[0]}{others}.")
     notes += _speed_notes(plan) if len(nowhere) < len(plan.rows) else []
     notes.append(f"One recipe in detail: deployfit fit {plan.model.name} --quant RECIPE.")
     return notes
