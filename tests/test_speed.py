@@ -188,3 +188,9 @@ def test_a_plan_of_what_fits_nowhere_is_no_empty_table(format_name: str) -> None
     assert "Nothing fits: the smallest, Q4_0, has 208.29 GiB of weights alone, and 10.84 GiB are left " in text
     assert "Fit with no context: Q4_0, Q8_0.\n" in text
     assert "tokens" not in text.split("\n", 1)[1]
+
+
+@pytest.mark.parametrize(("mac", "said"), [("M1 8", True), ("M4 16", True), ("M4 32", False)])
+def test_speeds_of_what_does_not_fit_say_so(mac: str, said: bool) -> None:
+    text = run("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", mac).stdout
+    assert ("these are speeds within the GPU limit; beyond it the Mac swaps" in text) is said

@@ -8,7 +8,7 @@ from deployfit.basis import Basis
 from deployfit.report.tabular import aligned, csv_text, headline_of, markdown
 from deployfit.speed import Rate, Speed
 from deployfit.units import four_digits, gb, gib, tps
-from deployfit.verdict import Answer, Verdict
+from deployfit.verdict import RUNS, Answer, Verdict
 
 SCHEMA = "deployfit/fit/1"
 
@@ -70,6 +70,7 @@ def fit_row(answer: Answer) -> dict[str, Value]:
     }
 
 
+BEYOND_THE_LIMIT = "these are speeds within the GPU limit; beyond it the Mac swaps and is far slower, or refuses"
 RATES = ("decode", "decode_full", "prefill")
 
 
@@ -213,6 +214,7 @@ def _speed_lines(answer: Answer) -> list[str]:
         ),
         f"speed is a rule fitted to measurements: {speed.note}",
         *_drafting_lines(speed),
+        *([] if answer.verdict in RUNS else [BEYOND_THE_LIMIT]),
         "",
     ]
 
