@@ -159,6 +159,7 @@ class Question(NamedTuple):
     use: Use
     min_tps: float
     context_tokens: int
+    no_speed: str = ""  # why no speed can be said of the Mac
 
 
 def recommend(candidates: Iterable[Candidate], question: Question, cited: Cited) -> list[Recommendation]:

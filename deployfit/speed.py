@@ -260,7 +260,8 @@ class Speeds(NamedTuple):
     def _note(self, chip: MacRow, coefficients: Coefficients, runtime: str) -> str:
         rows = int(coefficients.get(ROWS + chip.chip, 0))
         if rows:
-            return f"{rows} measurements of {runtime} on an {chip.chip} are among those it was fitted to"
+            counted = "1 measurement" if rows == 1 else f"{rows} measurements"
+            return f"{counted} of {runtime} on an {chip.chip} {'is' if rows == 1 else 'are'} among them"
         return (
             f"no measurement of {runtime} on an {chip.chip}: from its bandwidth of {chip.bandwidth_gb_s} GB/s, and what"
             f" other chips make of theirs; the interval is that of a chip left out of the fit"

@@ -80,8 +80,13 @@ def parse_table(text: str, place: str, columns: Sequence[str], parse: Callable[[
     return parsed
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines of a file; what else Unicode calls an end of line may stand within a cell."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def _rows(text: str, place: str, columns: Sequence[str], faults: list[str]) -> Iterator[Row]:
-    reader = csv.reader(text.splitlines(), strict=True)
+    reader = csv.reader(_lines(text), strict=True)
     try:
         header = next(reader, [])
         missing = [column for column in columns if column not in header]

@@ -15,6 +15,8 @@ import pytest
 from conftest import run
 from test_catalogue import hub_config
 
+from deployfit.tables import parse_table
+
 FIT = ("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", "32")
 ESCAPE = "\x1b[31mred\x07"
 LONG = "x" * 100_000
@@ -406,3 +408,9 @@ def test_a_plan_leaves_out_the_caches_that_a_model_does_not_run_with(
     assert lines[2].split() == ["recipe", "bits/weight", "file", "GB", *shown.split()]
     assert "-1" not in lines[3]
     assert f"Left out: {reason}." in lines
+
+
+def test_what_unicode_calls_the_end_of_a_line_stays_within_a_cell() -> None:
+    text = "name,note\r\none,left\u2028right\r\ntwo,a\x0bb\x1cc\n"
+    cells = parse_table(text, "t.csv", ["name", "note"], lambda row: (row.text("name"), row.text("note", blank=True)))
+    assert cells == [("one", "left\u2028right"), ("two", "a\x0bb\x1cc")]

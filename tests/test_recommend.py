@@ -217,8 +217,21 @@ def test_a_chip_that_nobody_measured_is_said_to_be_one() -> None:
     said = "Speed is assumed: no measurement of llama.cpp on an M2 Pro"
     assert said in " ".join(run("recommend", "--mac", "M2 Pro 32").stdout.split())
     assert "Speed is assumed" not in run("recommend", "--mac", "M4 Max 64").stdout
+    assert (
+        "Speed is not known: bandwidth and arithmetic of the A18 Pro" in run("recommend", "--mac", "A18 Pro 8").stdout
+    )
+
+
+def test_own_recipes_are_added_on_demand() -> None:
+    published, own = (rows("recommend", "--mac", "M2 Max 32", *words) for words in ((), ("--own",)))
+    assert all(":" in row["recipe"] for row in published)
+    assert any(":" not in row["recipe"] for row in own)
+    by_model = {row["model"]: row for row in published}
+    for row in own:  # more to choose from: never a worse class of evidence
+        if row["model"] in by_model and row["bits_evidence"] == by_model[row["model"]]["bits_evidence"]:
+            assert row["total_bytes"] >= by_model[row["model"]]["total_bytes"]
 
 
 def test_a_mac_of_unknown_chip_still_gets_a_list() -> None:
     assert Mac(chip="", memory_bytes=2**35).name in run("recommend", "--mac", "32").stdout
-    assert "Speed is not known: say the chip with --mac" in run("recommend", "--mac", "32").stdout
+    assert "Speed is not known: the chip decides: say it with --mac" in run("recommend", "--mac", "32").stdout

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 
 from deployfit import catalog, ranking
 from deployfit.api.answers import Answers, Row, Text, text_of
-from deployfit.ask import DEFAULT_CONTEXT, find_place, settings_of, speed_of
+from deployfit.ask import DEFAULT_CONTEXT, SHELF, find_place, settings_of, speed_of
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.grid import Grid, sweep
 from deployfit.hardware import Place
-from deployfit.quants.find import FORMAT_OF, RUNTIMES, find_runtime
+from deployfit.models import Model
+from deployfit.quants.find import FORMAT_OF, RUNTIMES, find_runtime, own_quants
+from deployfit.quants.weights import Options, Quant
 from deployfit.ranking import Candidate, Recommendation
 from deployfit.ranking import Question as UseQuestion
 from deployfit.units import parse_tokens
@@ -40,8 +42,11 @@ def recommend(
     use: str = DEFAULT_USE,
     min_speed: float | str = 0.0,
     runtime: str | None = None,
+    own: bool = False,
 ) -> Recommendations:
-    """Return what to run on a Mac, best first: one published file per model, each place with its reasons.
+    """Return what to run on a Mac, best first: one file per model, each place with its reasons.
+
+    Files are published ones; `own` adds the recipes of llama.cpp and MLX that one would have to make oneself.
 
     >>> best = recommend("M2 Pro 32", context="64k", min_speed=10)[0]
     >>> best.candidate.model.name, best.candidate.headroom_bytes >= 0
@@ -50,7 +55,8 @@ def recommend(
     place = find_place(text_of(mac), text_of(macos), wired_limit)
     speed = speed_of(min_speed) if isinstance(min_speed, str) else min_speed
     question = recommend_question(use, speed, parse_tokens(str(context)), place)
-    return Recommendations(recommended(question, place, None if runtime is None else find_runtime(runtime)))
+    engine = None if runtime is None else find_runtime(runtime)
+    return Recommendations(recommended(question, place, engine, own=own))
 
 
 def recommend_question(use: str, min_speed: float, context_tokens: int, place: Place) -> UseQuestion:
@@ -65,33 +71,40 @@ def recommend_question(use: str, min_speed: float, context_tokens: int, place: P
     trained = max(model.config.max_position_embeddings for model in catalog.models().values())
     if not 1 <= context_tokens <= trained:
         raise InputError(f"context: {context_tokens:,} tokens; choose from 1 to the trained {trained:,}")
-    return UseQuestion(uses[use], min_speed, context_tokens)
+    return UseQuestion(uses[use], min_speed, context_tokens, catalog.speeds().why_not(place.mac))
 
 
-def recommended(question: UseQuestion, place: Place, runtime: str | None) -> list[Recommendation]:
+def recommended(question: UseQuestion, place: Place, runtime: str | None, *, own: bool) -> list[Recommendation]:
     """Return the places, best first."""
-    candidates = _candidates(place, question.context_tokens, runtime)
+    candidates = _candidates(place, question.context_tokens, runtime, own=own)
     return ranking.recommend(candidates, question, catalog.quality())
 
 
 VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has beside the text
 
 
-def _candidates(place: Place, context_tokens: int, runtime: str | None) -> Iterable[Candidate]:
-    """Yield every published file of the catalogue's models that fits with this context."""
+def _files(model: Model, runtime: str, most_bytes: int, *, own: bool) -> list[Quant]:
+    """Return what there is of a model: files that were seen and are not too large, and what the tools can make."""
+    files: list[Quant] = [
+        quant
+        for publisher in catalog.publishers().values()
+        if publisher.row.format == FORMAT_OF[runtime] and not publisher.row.joined
+        for quant in publisher.quants()
+        if 0 < quant.published_bytes(model) <= most_bytes
+    ]
+    recipes = own_quants(SHELF, FORMAT_OF[runtime]) if own else []
+    return files + [quant for quant in recipes if quant.advisable(model, Options())]
+
+
+def _candidates(place: Place, context_tokens: int, runtime: str | None, *, own: bool) -> Iterable[Candidate]:
+    """Yield every file of the catalogue's models that fits with this context."""
     speeds = catalog.speeds()
     for model in catalog.models().values():
         if context_tokens > model.config.max_position_embeddings:
             continue
         for engine in RUNTIMES if runtime is None else (runtime,):
             settings = settings_of(engine, context_tokens, {})
-            files = [
-                quant
-                for publisher in catalog.publishers().values()
-                if publisher.row.format == FORMAT_OF[engine] and not publisher.row.joined
-                for quant in publisher.quants()
-                if 0 < quant.published_bytes(model) <= place.budget_bytes + VISION_AND_MTP_BYTES
-            ]
+            files = _files(model, engine, place.budget_bytes + VISION_AND_MTP_BYTES, own=own)
             swept = sweep(Grid([model], files, [settings], [context_tokens], [place]))
             for weights, total, largest in zip(
                 swept.weights[0],

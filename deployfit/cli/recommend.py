@@ -19,6 +19,7 @@ DEFAULT_PLACES = "5"
 @click.option("--use", default="coding", show_default=True, metavar="coding|chat", help="Whose benchmark decides.")
 @click.option("--min-speed", metavar="TOKENS/S", help="Nothing that decodes slower.  [default: any speed]")
 @click.option("--runtime", metavar="|".join(RUNTIMES), help="Only this engine.  [default: both]")
+@click.option("--own", is_flag=True, help="Recipes that you would have to make yourself, too.")
 @click.option("--places", default=DEFAULT_PLACES, show_default=True, metavar="N", help="How long the list may be.")
 @click.option(
     "--format", "format_name", default="text", show_default=True, metavar="|".join(FORMATS), help="How to print."
@@ -31,6 +32,7 @@ def recommend(
     use: str,
     min_speed: str | None,
     runtime: str | None,
+    own: bool,
     places: str,
     format_name: str,
 ) -> None:
@@ -47,7 +49,8 @@ def recommend(
         raise InputError("places: expected a whole number from 1, got 0")
     place = find_place(mac, macos, wired_limit)
     asked = recommend_question(use, speed_of(min_speed), parse_tokens(context), place)
-    found = recommended(asked, place, None if runtime is None else find_runtime(runtime))[:most]
+    engine = None if runtime is None else find_runtime(runtime)
+    found = recommended(asked, place, engine, own=own)[:most]
     render = {
         "text": recommend_report.recommend_text,
         "json": recommend_report.recommend_json,

@@ -129,7 +129,7 @@ def _notes(places: Sequence[Recommendation], question: Question) -> list[str]:
         assumed = dict.fromkeys(speed.note for speed in speeds if speed.basis is Basis.ASSUMED)
         notes += [f"Speed is assumed: {note}." for note in assumed]
     else:
-        notes.append("Speed is not known: say the chip with --mac, such as 'M4 Max 64'.")
+        notes.append(f"Speed is not known: {question.no_speed}.")
     sources = dict.fromkeys(f"{each.bits.evidence}: {each.bits.source}" for each in places if each.bits.source)
     notes += [f"{evidence}." for evidence in sources]
     return notes
