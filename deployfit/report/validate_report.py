@@ -227,7 +227,7 @@ def _speed_section(found: Validation) -> Section:
         [
             f"decode: with up to {LONGEST_SHORT_CONTEXT:,} tokens in the context; not stated: taken for an empty one.",
             *(
-                ["first: what the rules of speed were made with; later: what was collected afterwards."]
+                ["first: what the terms of the rule were chosen with; later: what was collected afterwards."]
                 if batches
                 else []
             ),
