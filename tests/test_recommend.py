@@ -87,6 +87,19 @@ def test_places_follow_the_cited_scores_but_for_ties(use: str) -> None:
     assert [row["score"] is None for row in lossless] == sorted(row["score"] is None for row in lossless)
 
 
+def test_of_a_tie_the_faster_model_stands_first() -> None:
+    found = rows("recommend", "--mac", "M4 Max 128", "--use", "chat", "--places", "20")
+    ties: dict[frozenset[str], list[float]] = {}
+    for row in found:
+        match = re.search(r"no clear difference to (.+) \(under", row["reasons"][0])
+        if match:
+            ties.setdefault(frozenset({row["model"], *match[1].split(", ")}), []).append(row["decode_tps"])
+    assert max(map(len, ties.values())) > 2
+    for members, speeds in ties.items():
+        assert len(speeds) == len(members)
+        assert speeds == sorted(speeds, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("mac", "words"), [("M2 Pro 32", ("--context", "64k", "--min-speed", "10")), ("16", ()), ("M3 Ultra 512", ())]
 )
