@@ -207,11 +207,11 @@ def lines_of(runtime: str, what: str, data: Measured) -> list[list[str]]:
     within = unseen_errors(chosen, [point.origin for point in chosen], terms, predict)
     chips = unseen_errors(chosen, [point.chip.chip for point in chosen], terms, predict)
     lines = [[runtime, name, f"{value:.4g}", unit_of(name)] for name, value in values.items()]
-    # Who asks has a Mac and a set-up like those of the fit, or not: the interval is made from both kinds of error.
+    # Who asks is a new source: the interval is that of sources left out of the fit.
     fitted = errors_of(chosen, values, predict)
     neural = np.array([point.chip.neural_accelerators for point in chosen])
     groups = {"": ~neural, "_neural": neural} if what == "prefill" else {"": neural | True}
-    intervals = {where: interval_of(np.concatenate([fitted[group], within[group]])) for where, group in groups.items()}
+    intervals = {where: interval_of(within[group]) for where, group in groups.items()}
     intervals["_unseen"] = interval_of(chips)
     for where, interval in intervals.items():
         for end, factor in zip(("low", "high"), interval, strict=True):
