@@ -18,7 +18,6 @@ from deployfit.tables import Row, parse_table
 from deployfit.units import tps
 
 WORTH_A_LINE = 1.1  # times as fast: less is within what measurements differ by
-LOSSY = 4  # the first rank of evidence whose files come after all others
 
 
 class Evidence(NamedTuple):
@@ -81,6 +80,7 @@ class Bits(NamedTuple):
     least: int
     most: int
     rank: int
+    is_lossy: bool  # evidence of a real loss: such files come after all others
     evidence: str
     source: str
 
@@ -94,11 +94,12 @@ def parse_bits(text: str, place: str) -> list[Bits]:
             least=row.number("least_bits"),
             most=row.number("most_bits"),
             rank=row.number("rank"),
+            is_lossy=row.flag("loss"),
             evidence=row.text("evidence"),
             source=row.text("source"),
         )
 
-    return parse_table(text, place, ["format", "least_bits", "most_bits", "rank", "evidence", "source"], parse)
+    return parse_table(text, place, ["format", "least_bits", "most_bits", "rank", "loss", "evidence", "source"], parse)
 
 
 def nominal_bits(recipe: str) -> int:
@@ -210,7 +211,7 @@ def _choose(
     limit = f" at {question.min_tps:g} tokens/s or more" if question.min_tps else ""
     reasons = [f"{what}; the largest such file that fits with {question.context_tokens:,} tokens{limit}"]
     shown = chosen.decode_tps
-    for rank in sorted({row.rank for row, _ in ranked if row.rank < LOSSY}):  # none with evidence of a real loss
+    for rank in sorted({row.rank for row, _ in ranked if not row.is_lossy}):
         evidence, fastest = max(
             (pair for pair in ranked if pair[0].rank == rank),
             key=lambda pair: (pair[1].decode_tps, -pair[1].weights.text_bytes, pair[1].weights.recipe),
@@ -226,9 +227,10 @@ def _choose(
 
 def _bits_of(weights: Weights, bits: Sequence[Bits]) -> Bits:
     number = nominal_bits(weights.recipe)
+    last = max(row.rank for row in bits)
     return next(
         (row for row in bits if row.format == weights.format and row.least <= number <= row.most),
-        Bits(weights.format, number, number, LOSSY, "nothing is known of such files", ""),
+        Bits(weights.format, number, number, last + 1, True, "nothing is known of such files", ""),
     )
 
 
@@ -240,7 +242,7 @@ def _in_order(chosen: Sequence[Recommendation], use: Use) -> list[tuple[str, Rec
     ordered = sorted(
         chosen,
         key=lambda each: (
-            each.bits.rank >= LOSSY,
+            each.bits.is_lossy,
             -(each.score.score if each.score else 0.0),
             each.candidate.model.name,
         ),
@@ -252,7 +254,7 @@ def _in_order(chosen: Sequence[Recommendation], use: Use) -> list[tuple[str, Rec
             first is not None
             and first.score is not None
             and each.score is not None
-            and (first.bits.rank >= LOSSY) == (each.bits.rank >= LOSSY)
+            and first.bits.is_lossy == each.bits.is_lossy
             and first.score.score - each.score.score < use.tie_points
         )
         if near:
@@ -279,7 +281,7 @@ def _with_places(places: Sequence[tuple[str, Recommendation]], use: Use) -> list
                 reason += f": no clear difference to {others} (under {use.tie_points:g} points); the faster one first"
             elif number == 1:
                 reason += ": the highest of all that fit"
-        if each.bits.rank >= LOSSY:
+        if each.bits.is_lossy:
             reason += "; after all files without evidence of loss"
         listed.append(each._replace(reasons=(reason, *each.reasons)))
     return listed

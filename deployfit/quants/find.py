@@ -77,6 +77,17 @@ def _own_quant(text: str, shelf: Shelf, runtime: str | None) -> Quant:
         if found is not None:
             return found
     formats = (FORMAT_OF[runtime],) if runtime else (GGUF, MLX)
+    published = [
+        each.quant(name)
+        for each in shelf.publishers().values()
+        for name in each.names
+        if name.casefold() == text.strip().casefold()
+    ]
+    if published:
+        loaded = [quant.name for quant in published if runtime is None or quant.format == FORMAT_OF[runtime]]
+        if runtime is not None and not loaded:
+            raise InputError(not_loaded(published[0], runtime))
+        raise InputError(f"{quoted(text)} is a publisher's recipe; say whose: {' or '.join(loaded)}")
     names = [quant.name for each in formats for quant in own_quants(shelf, each)]
     raise unknown("recipe", text, names)
 
