@@ -4,11 +4,13 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_hub import FakeHub, SparseFile
+from hub_files import gguf_file
 
 DATA = Path(__file__).parent / "data"
 
@@ -47,3 +49,44 @@ def fit_rows() -> Callable[..., Rows]:
         return found
 
     return rows
+
+
+class Asking:
+    """Runs deployfit with the fake Hub as its Hub, and a cache of its own."""
+
+    def __init__(self, hub: FakeHub, home: Path) -> None:
+        self.hub = hub
+        self.home = home
+
+    def env(self, token: str | None = None) -> dict[str, str]:
+        return self.hub.environment(self.home, token) | {"DEPLOYFIT_CACHE": str(self.home / "cache")}
+
+    def __call__(self, *words: str, token: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+        return run(*words, env=self.env(token) | more, timeout=60)
+
+    def rows(self, *words: str, **more: str) -> list[dict[str, Any]]:
+        done = self(*words, "--format", "json", **more)
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)["rows"]
+        return found
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub(tokens={"hf_ann": "ann"}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, SparseFile | bytes]:
+    return {
+        "README.md": b"# card\n",
+        "Qwen3.5-27B-Q4_K_M.gguf": gguf_file(tmp_path, "Qwen3.5-27B", "Q4_K_M"),
+        "Qwen3.5-27B-Q8_0.gguf": gguf_file(tmp_path, "Qwen3.5-27B", "Q8_0"),
+        "mmproj-F16.gguf": SparseFile(b"GGUF", 927_000_000),
+    }
+
+
+@pytest.fixture
+def ask(hub: FakeHub, tmp_path: Path) -> Asking:
+    return Asking(hub, tmp_path)
