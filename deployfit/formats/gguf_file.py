@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from deployfit.formats.gguf import ALIGNMENT, GgufTensor, tensor_data_bytes, tensor_info_bytes
+from deployfit.formats.gguf import ALIGNMENT, GgufSource, tensor_data_bytes
+from deployfit.formats.gguf_recipes import TypedClass
+from deployfit.tables import Table
 from deployfit.units import ceil_to
 
-# Key-values, nearly all of them the tokenizer's 248,320 tokens and its merges: what eleven of unsloth's BF16
-# and Q8_0 files of 2026 (0.8B to 397B) have beyond tensors and tensor records. The files differ from this by
-# -241 to +2,576 bytes, in the names and settings that a publisher writes.
-KEY_VALUE_BYTES = 10_943_100
-KEY_VALUE_VOCABULARY = 248_320
+
+class TokenizerRow(NamedTuple):
+    """A row of `data/tokenizers.csv`: what the key-values of a file take, nearly all of them tokens and merges."""
+
+    tokenizer: str
+    vocab: int
+    key_value_bytes: int
 
 
-def file_bytes(tensors: Sequence[GgufTensor], sizes: Sequence[int], vocab_size: int) -> int:
-    """Return the size of the file: header, padding, tensors.
+TOKENIZERS = Table(
+    "tokenizers.csv",
+    ["tokenizer", "vocab", "key_value_bytes"],
+    lambda row: TokenizerRow(row.text("tokenizer"), row.number("vocab"), row.number("key_value_bytes")),
+)
 
-    For another vocabulary the key-values are scaled with the number of its tokens: an estimate.
-    """
-    key_values = KEY_VALUE_BYTES * vocab_size // KEY_VALUE_VOCABULARY
-    return ceil_to(key_values + tensor_info_bytes(tensors), ALIGNMENT) + tensor_data_bytes(sizes)
+
+class KeyValues(NamedTuple):
+    """What the key-values take; `is_known` if files with this tokenizer were seen."""
+
+    nbytes: int
+    is_known: bool
+
+
+def key_values(tokenizer: str, vocab: int, rows: Sequence[TokenizerRow]) -> KeyValues:
+    """Return the key-values of a tokenizer; of an unknown one those of one with as many tokens, else in proportion."""
+    alike = next((row for row in rows if row.tokenizer == tokenizer), None)
+    alike = alike or next((row for row in rows if row.vocab == vocab), None)
+    if alike:
+        return KeyValues(alike.key_value_bytes, True)
+    return KeyValues(rows[0].key_value_bytes * vocab // rows[0].vocab, False)
+
+
+def header_bytes(source: GgufSource, key_value_bytes: int) -> int:
+    """Return the bytes of a file that are not tensors."""
+    return ceil_to(key_value_bytes + source.tensor_info_bytes, ALIGNMENT)
+
+
+def file_bytes(source: GgufSource, typed: Iterable[TypedClass], key_value_bytes: int) -> int:
+    """Return the size of the file: header, padding, tensors."""
+    sizes = ((each.nbytes, len(each.layers)) for each in typed)
+    return header_bytes(source, key_value_bytes) + tensor_data_bytes(sizes)

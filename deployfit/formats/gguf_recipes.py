@@ -1,9 +1,8 @@
 """llama.cpp's recipes: which tensor gets which type.
 
-A recipe is rows of `data/gguf_recipes.csv`: for a tensor's role, the first row whose condition holds names
-the type; the row with role `*` is the default. What the rows cannot say, because it holds for all recipes,
-is here: what happens to rows of numbers that do not divide into blocks. Source: llama.cpp's quantizer,
-2026-10-01.
+A recipe is rows of `data/gguf_recipes.csv`: for a tensor's category, the first row whose condition holds names the
+type; the row with category `*` is the default. What the rows cannot say, because it holds for all recipes, is here:
+what happens to rows of numbers that do not divide into blocks. Source: llama.cpp's quantizer, 2026-10-01.
 """
 
 from __future__ import annotations
@@ -13,74 +12,12 @@ from typing import NamedTuple
 
 from deployfit.errors import DataError, InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
-from deployfit.formats.gguf import NEVER_QUANTIZED, GgufTensor
-from deployfit.tables import Row, parse_table
+from deployfit.formats.gguf import EMBEDDING, NEVER_QUANTIZED, OUTPUT, GgufClass, GgufSource, Place
+from deployfit.tables import Row, Table
 
-DEFAULT_ROLE = "*"
-EXPERTS_ROLE = "experts"  # any stack of expert matrices, whatever its role in the layer
+DEFAULT = "*"
+STACKS = "experts"  # any stack of matrices, whatever its category
 UNQUANTIZED = ("F32", "F16", "BF16")
-
-
-class Case(NamedTuple):
-    """What a recipe's conditions may ask: the model, the importance matrix, and where the tensor stands."""
-
-    gqa: int  # query heads per KV head
-    experts: int
-    imatrix: bool
-    layers: int  # with the MTP layer, if the file has it
-    layer: int  # as the engine counts it: in its earlier generation attention V by itself
-    ordinal: int
-    own: int = 0  # how many tensors of the same kind stand before it
-    tied: bool = False
-    mtp: bool = False  # whether it is in the MTP layer
-    sensitive: bool = False  # whether the publisher raises its layer
-    middle: bool = False  # or lowers it
-    rest: int = 0  # how many layers before it are neither
-    is_last: bool = False  # whether its layer is the last
-
-
-def _in_more_bits(position: int, layers: int) -> bool:
-    """The layers that the "M" recipes favour: the first and last eighth, and every third between."""
-    eighth = layers // 8
-    return position < eighth or position >= 7 * layers // 8 or (position - eighth) % 3 == 2
-
-
-CONDITIONS: Mapping[str, Callable[[Case], bool]] = {
-    "gqa>=4": lambda case: case.gqa >= 4,
-    "experts>=4": lambda case: case.experts >= 4,
-    "experts==8": lambda case: case.experts == 8,
-    "experts!=8": lambda case: case.experts != 8,
-    "imatrix": lambda case: case.imatrix,
-    "no imatrix": lambda case: not case.imatrix,
-    "layer<2": lambda case: case.layer < 2,
-    "layer<4": lambda case: case.layer < 4,
-    "layer<n/8": lambda case: case.layer < case.layers // 8,
-    "layer<n/16": lambda case: case.layer < case.layers // 16,
-    "n/8<=layer<7n/8": lambda case: case.layers // 8 <= case.layer < 7 * case.layers // 8,
-    "layer in more bits": lambda case: _in_more_bits(case.layer, case.layers),
-    "next layer in more bits": lambda case: _in_more_bits(case.layer + 1, case.layers),
-    "own ordinal in more bits": lambda case: _in_more_bits(case.own, case.layers),
-    "ordinal<n/8": lambda case: case.ordinal < case.layers // 8,
-    "dense": lambda case: case.experts == 0,
-    "moe": lambda case: case.experts > 0,
-    "tied": lambda case: case.tied,
-    "untied": lambda case: not case.tied,
-    "mtp": lambda case: case.mtp,
-    "sensitive layer": lambda case: case.sensitive,
-    "middle layer": lambda case: case.middle,
-    "rest in more bits": lambda case: _in_more_bits(case.rest, case.layers),
-    "rest<n/8": lambda case: case.rest < case.layers // 8,
-    "rest<n/16": lambda case: case.rest < case.layers // 16,
-    "last layer": lambda case: case.is_last,
-}
-
-
-class Rule(NamedTuple):
-    """Tensors of this role get this type when every condition holds."""
-
-    role: str
-    conditions: tuple[Callable[[Case], bool], ...]
-    tensor_type: TensorType
 
 
 class LayerLists(NamedTuple):
@@ -89,13 +26,76 @@ class LayerLists(NamedTuple):
     sensitive: frozenset[int] = frozenset()
     middle: frozenset[int] = frozenset()
 
+    def before(self, layer: int) -> int:
+        """Return how many layers before a layer are in neither list."""
+        return layer - sum(apart < layer for listed in self for apart in listed)
+
+
+class Given(NamedTuple):
+    """What the conditions on a whole model may ask."""
+
+    source: GgufSource
+    imatrix: bool
+
+
+def _in_more_bits(position: int, layers: int) -> bool:
+    """The layers that the "M" recipes favour: the first and last eighth, and every third between."""
+    eighth = layers // 8
+    return position < eighth or position >= 7 * layers // 8 or (position - eighth) % 3 == 2
+
+
+OF_THE_MODEL: Mapping[str, Callable[[Given], bool]] = {
+    "gqa>=4": lambda given: given.source.gqa >= 4,
+    "experts>=4": lambda given: given.source.experts >= 4,
+    "experts==8": lambda given: given.source.experts == 8,
+    "experts!=8": lambda given: given.source.experts != 8,
+    "70B": lambda given: given.source.is_70b,
+    "imatrix": lambda given: given.imatrix,
+    "no imatrix": lambda given: not given.imatrix,
+    "dense": lambda given: given.source.experts == 0,
+    "moe": lambda given: given.source.experts > 0,
+    "tied": lambda given: given.source.tied,
+    "untied": lambda given: not given.source.tied,
+}
+OF_THE_PLACE: Mapping[str, Callable[[Place, LayerLists], bool]] = {
+    "layer<2": lambda place, lists: place.position < 2,
+    "layer<4": lambda place, lists: place.position < 4,
+    "layer<n/8": lambda place, lists: place.position < place.out_of // 8,
+    "layer<n/16": lambda place, lists: place.position < place.out_of // 16,
+    "n/8<=layer<7n/8": lambda place, lists: place.out_of // 8 <= place.position < 7 * place.out_of // 8,
+    "layer in more bits": lambda place, lists: _in_more_bits(place.position, place.out_of),
+    "next layer in more bits": lambda place, lists: _in_more_bits(place.position + 1, place.out_of),
+    "own ordinal in more bits": lambda place, lists: _in_more_bits(place.own, place.blocks),
+    "ordinal<n/8": lambda place, lists: place.ordinal < place.blocks // 8,
+    "mtp": lambda place, lists: place.is_draft,
+    "sensitive layer": lambda place, lists: place.layer in lists.sensitive,
+    "middle layer": lambda place, lists: place.layer in lists.middle,
+    "rest in more bits": lambda place, lists: _in_more_bits(lists.before(place.layer), place.blocks),
+    "rest<n/8": lambda place, lists: lists.before(place.layer) < place.blocks // 8,
+    "rest<n/16": lambda place, lists: lists.before(place.layer) < place.blocks // 16,
+    "last layer": lambda place, lists: place.layer == place.blocks - 1,
+}
+CONDITIONS = (*OF_THE_MODEL, *OF_THE_PLACE)
+
+
+class Rule(NamedTuple):
+    """Tensors of this category get this type when every condition holds, by the conditions' names.
+
+    The conditions on the model and on the tensor's place are apart: the former are asked once.
+    """
+
+    category: str
+    of_model: tuple[str, ...]
+    of_place: tuple[str, ...]
+    tensor_type: TensorType
+
 
 class Recipe(NamedTuple):
     """A named mixture of tensor types; `rules` are in order of precedence.
 
-    `overrides` stand before them: a publisher's choices, whose role is a pattern of the tensor's kind (`ssm_*`).
+    `overrides` stand before them: a publisher's choices, whose category is a pattern of the tensor's role (`ssm_*`).
     `fused_qkv` is set for an earlier generation of the engine: it gave the fused projection of linear layers a
-    type of its own, and did not count it as attention V.
+    type of its own, and did not count it among attention's values.
     """
 
     name: str
@@ -106,82 +106,48 @@ class Recipe(NamedTuple):
     layer_lists: LayerLists = LayerLists()
 
 
-def parse_conditions(row: Row, column: str) -> tuple[Callable[[Case], bool], ...]:
-    """Return the conditions of a cell, which are joined by ` & `."""
-    names = [name for name in row.text(column, blank=True).split(" & ") if name]
+def parse_rule(row: Row, category: str) -> Rule:
+    """Return the rule of a row with the columns `when`, conditions joined by ` & `, and `tensor_type`."""
+    names = [name for name in row.text("when", blank=True).split(" & ") if name]
     if any(name not in CONDITIONS for name in names):
-        row.fault(column, "conditions out of " + ", ".join(CONDITIONS))
-    return tuple(CONDITIONS[name] for name in names if name in CONDITIONS)
+        row.fault("when", "conditions out of " + ", ".join(CONDITIONS))
+    of_model, of_place = (tuple(name for name in names if name in known) for known in (OF_THE_MODEL, OF_THE_PLACE))
+    return Rule(category, of_model, of_place, TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)])
 
 
-def parse_recipes(text: str, place: str) -> dict[str, Recipe]:
-    """Return the recipes of a CSV text with the columns of `data/gguf_recipes.csv`."""
+RECIPES = Table(
+    "gguf_recipes.csv",
+    ["recipe", "category", "when", "tensor_type"],
+    lambda row: (row.text("recipe"), parse_rule(row, row.text("category"))),
+)
 
-    def parse(row: Row) -> tuple[str, Rule]:
-        tensor_type = TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)]
-        return row.text("recipe"), Rule(row.text("role"), parse_conditions(row, "when"), tensor_type)
 
+def recipes_of(rows: Iterable[tuple[str, Rule]]) -> dict[str, Recipe]:
+    """Return the recipes by name; raise DataError if one does not begin with its default."""
     rules: dict[str, list[Rule]] = {}
-    for name, rule in parse_table(text, place, ["recipe", "role", "when", "tensor_type"], parse):
+    for name, rule in rows:
         rules.setdefault(name, []).append(rule)
     recipes = {}
     for name, (first, *others) in rules.items():
-        if first.role != DEFAULT_ROLE:
-            raise DataError([f"{place}: {name}: the first row must have the role {DEFAULT_ROLE}"])
+        if first.category != DEFAULT:
+            raise DataError([f"data/{RECIPES.file}: {name}: the first row must have the category {DEFAULT}"])
         recipes[name] = Recipe(name, first.tensor_type, tuple(others))
     return recipes
 
 
-OVERRIDE_COLUMNS = ["publisher", "recipe", "models", "tensor", "when", "tensor_type"]
+GENERATIONS = Table(
+    "gguf_generations.csv",
+    ["generation", "recipe", "attn_qkv"],
+    lambda row: (row.text("generation"), row.text("recipe"), row.one_of("attn_qkv", ["", *TENSOR_TYPES])),
+)
 
 
-def parse_overrides(text: str, place: str) -> dict[tuple[str, str, str], tuple[Rule, ...]]:
-    """Return publishers' overrides by publisher, recipe and models, from `data/publisher_overrides.csv`."""
+def of_generation(recipe: Recipe, generation: str, rows: Iterable[tuple[str, str, str]]) -> Recipe:
+    """Return the recipe as an earlier generation of the engine had it, from rows of GENERATIONS.
 
-    def parse(row: Row) -> tuple[tuple[str, str, str], Rule]:
-        tensor_type = TENSOR_TYPES[row.one_of("tensor_type", TENSOR_TYPES)]
-        key = (row.text("publisher"), row.text("recipe"), row.text("models"))
-        return key, Rule(row.text("tensor"), parse_conditions(row, "when"), tensor_type)
-
-    found: dict[tuple[str, str, str], tuple[Rule, ...]] = {}
-    for key, override in parse_table(text, place, OVERRIDE_COLUMNS, parse):
-        found[key] = (*found.get(key, ()), override)
-    return found
-
-
-def parse_layer_lists(text: str, place: str) -> dict[tuple[str, str], LayerLists]:
-    """Return the layers that a publisher treats apart, by publisher and model, from `data/publisher_layers.csv`."""
-
-    def parse(row: Row) -> tuple[tuple[str, str], LayerLists]:
-        lists = []
-        for column in LayerLists._fields:
-            numbers = row.text(column).split()
-            if not all(number.isdigit() for number in numbers):
-                row.fault(column, "layers counted from 0")
-                numbers = []
-            lists.append(frozenset(map(int, numbers)))
-        return (row.text("publisher"), row.text("model")), LayerLists(*lists)
-
-    return dict(parse_table(text, place, ["publisher", "model", *LayerLists._fields], parse))
-
-
-def parse_generations(text: str, place: str) -> dict[str, dict[str, str]]:
-    """Return by generation and recipe the type of the fused projection, from `data/gguf_generations.csv`.
-
-    The recipe `*` stands for all others, a blank type for the recipe's default.
+    A blank type stands for the recipe's default, and so does a recipe that has no row.
     """
-
-    def parse(row: Row) -> tuple[str, str, str]:
-        return row.text("generation"), row.text("recipe"), row.one_of("attn_qkv", ["", *TENSOR_TYPES])
-
-    found: dict[str, dict[str, str]] = {}
-    for generation, recipe, tensor_type in parse_table(text, place, ["generation", "recipe", "attn_qkv"], parse):
-        found.setdefault(generation, {})[recipe] = tensor_type
-    return found
-
-
-def of_generation(recipe: Recipe, types: Mapping[str, str]) -> Recipe:
-    """Return the recipe as an earlier generation of the engine had it."""
+    types = {name: tensor_type for written, name, tensor_type in rows if written == generation}
     name = types.get(recipe.name, "")
     return recipe._replace(fused_qkv=TENSOR_TYPES[name] if name else recipe.default)
 
@@ -198,77 +164,105 @@ def find_recipe(text: str, recipes: Mapping[str, Recipe]) -> Recipe:
     return recipes[name]
 
 
-# Recipes that llama.cpp refuses to make without an importance matrix.
-NEED_IMATRIX = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S")
+class TypedClass(NamedTuple):
+    """Tensors that are equal, their type under a recipe included; `layers` are some or all of the class's.
 
-
-def tensor_types(
-    recipe: Recipe, tensors: Sequence[GgufTensor], *, gqa: int, experts: int, imatrix: bool
-) -> list[TensorType]:
-    """Return the type of each tensor, in the order of the tensors."""
-    layers = 1 + max(tensor.layer for tensor in tensors)
-    tied = all(tensor.kind != "output" for tensor in tensors)
-    mtp_layer = next((tensor.layer for tensor in tensors if tensor.kind.startswith("nextn.")), -1)
-    settled: dict[tuple[str, int], TensorType] = {}  # what does not depend on where the tensor stands
-    counted: dict[str, int] = {}
-    concerned: dict[str, list[Rule]] = {}  # by kind: which rules there are, not yet which holds
-    types = []
-    for tensor in tensors:
-        alike = (tensor.kind, tensor.row_size)
-        if alike in settled:
-            types.append(settled[alike])
-            continue
-        own = counted.get(tensor.kind, 0)
-        counted[tensor.kind] = own + 1
-        by_itself = recipe.fused_qkv is not None and tensor.kind == "attn_v"
-        layer, ordinal = (own, own) if by_itself else (tensor.layer, tensor.ordinal)
-        mtp = 0 <= tensor.layer == mtp_layer
-        sensitive, middle = (tensor.layer in listed for listed in recipe.layer_lists)
-        rest = sum(0 <= apart < tensor.layer for listed in recipe.layer_lists for apart in listed)
-        case = Case(
-            gqa=gqa,
-            experts=experts,
-            imatrix=imatrix,
-            layers=layers,
-            layer=layer,
-            ordinal=ordinal,
-            own=own,
-            tied=tied,
-            mtp=mtp,
-            sensitive=sensitive,
-            middle=middle,
-            rest=tensor.layer - rest,
-            is_last=tensor.layer == layers - 1,
-        )
-        if tensor.kind not in concerned:
-            concerned[tensor.kind] = _concerned(recipe, tensor)
-        rules = concerned[tensor.kind]
-        wanted = next((rule.tensor_type for rule in rules if all(holds(case) for holds in rule.conditions)), None)
-        types.append(tensor.source_type if wanted is None else _fitting(wanted, recipe, tensor))
-        if not any(rule.conditions for rule in rules):
-            settled[alike] = types[-1]
-    return types
-
-
-def _concerned(recipe: Recipe, tensor: GgufTensor) -> list[Rule]:
-    """Return the rules for a tensor in order of precedence.
-
-    One that the engine never quantizes only has those that a publisher writes with its full name.
+    `nbytes` are those of one of them.
     """
-    if tensor.role == NEVER_QUANTIZED:
-        return [rule for rule in recipe.overrides if rule.role == tensor.kind]
-    rules = [rule for rule in recipe.overrides if _matches(tensor.kind, rule.role)]
-    if recipe.fused_qkv and tensor.kind == "attn_qkv":
-        return [*rules, Rule(tensor.kind, (), recipe.fused_qkv)]
-    roles = (tensor.role, EXPERTS_ROLE) if tensor.is_experts else (tensor.role,)
-    rules += [rule for rule in recipe.rules if rule.role in roles]
-    return [*rules, Rule(DEFAULT_ROLE, (), recipe.default)]
+
+    tensors: GgufClass
+    tensor_type: TensorType
+    layers: tuple[int, ...]
+    nbytes: int
 
 
-def _matches(kind: str, pattern: str) -> bool:
+def typed_classes(recipe: Recipe, source: GgufSource, *, imatrix: bool) -> list[TypedClass]:
+    """Return the types that the quantizer gives; raise InputError if it cannot make the recipe of this model."""
+    given = Given(source, imatrix)
+    by_category: dict[tuple[str, bool], Sequence[Rule]] = {}
+    typed = []
+    for tensors in source.classes:
+        alike = tensors.category, tensors.is_stack
+        if alike not in by_category:
+            by_category[alike] = _rules(recipe, tensors, given)
+        rules = by_category[alike]
+        if recipe.fused_qkv is not None and tensors.role == "attn_qkv":
+            rules = [Rule(tensors.role, (), (), recipe.fused_qkv)]
+        if recipe.overrides:
+            rules = [*_overrides(recipe, tensors, given), *rules]
+        wanted: dict[TensorType, tuple[int, ...]] = {}
+        if not rules or rules[0].of_place:
+            for index, layers in enumerate(_split(rules, recipe, source, tensors)):
+                if layers:
+                    of_rule = rules[index].tensor_type if index < len(rules) else tensors.source_type
+                    wanted[of_rule] = tuple(sorted((*wanted.get(of_rule, ()), *layers)))
+        else:
+            wanted[rules[0].tensor_type] = tensors.layers
+        for tensor_type, layers in wanted.items():
+            fitting = _fitting(tensor_type, recipe, tensors)
+            typed.append(TypedClass(tensors, fitting, layers, fitting.nbytes(tensors.params)))
+    return typed
+
+
+def _split(rules: Sequence[Rule], recipe: Recipe, source: GgufSource, tensors: GgufClass) -> Sequence[tuple[int, ...]]:
+    """Return the layers that each rule is the first to hold for, and at last those that none holds for.
+
+    Recipes differ in types much more than in conditions, so that the answers are kept.
+    """
+    if not rules:
+        return (tensors.layers,)
+    fused_apart = recipe.fused_qkv is not None
+    conditions = tuple(rule.of_place for rule in rules)
+    key = tensors.name, tensors.shape, tensors.part, conditions, fused_apart, recipe.layer_lists
+    if key not in source.splits:
+        first: list[list[int]] = [[] for _ in range(len(rules) + 1)]
+        for place in source.places(tensors, fused_apart=fused_apart):
+            holds = (all(OF_THE_PLACE[name](place, recipe.layer_lists) for name in names) for names in conditions)
+            first[next((index for index, each in enumerate(holds) if each), -1)].append(place.layer)
+        source.splits[key] = tuple(map(tuple, first))
+    return source.splits[key]
+
+
+def _rules(recipe: Recipe, tensors: GgufClass, given: Given) -> list[Rule]:
+    """Return the recipe's rules for a category as far as the first that holds everywhere, the default at last."""
+    if tensors.category == NEVER_QUANTIZED:
+        return []
+    categories = (tensors.category, STACKS) if tensors.is_stack else (tensors.category,)
+    rules = [rule for rule in recipe.rules if rule.category in categories and _holds(rule, given)]
+    rules.append(Rule(DEFAULT, (), (), recipe.default))
+    return rules[: 1 + next(index for index, rule in enumerate(rules) if not rule.of_place)]
+
+
+def _overrides(recipe: Recipe, tensors: GgufClass, given: Given) -> list[Rule]:
+    """Return a publisher's rules for a role; what the engine never quantizes must be there with its full name."""
+    if tensors.category == NEVER_QUANTIZED:
+        return [rule for rule in recipe.overrides if rule.category == tensors.role and _holds(rule, given)]
+    return [rule for rule in recipe.overrides if _matches(tensors.role, rule.category) and _holds(rule, given)]
+
+
+def _holds(rule: Rule, given: Given) -> bool:
+    return all(OF_THE_MODEL[name](given) for name in rule.of_model)
+
+
+def _matches(role: str, pattern: str) -> bool:
     from fnmatch import fnmatchcase  # 4 ms that only a publisher's recipe should pay
 
-    return fnmatchcase(kind, pattern)
+    return fnmatchcase(role, pattern)
+
+
+# Types that cannot be made well without an importance matrix; Q2_K only in one recipe. The engine refuses them.
+WITH_IMATRIX = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS")
+WITH_IMATRIX_IN = {"Q2_K_S": "Q2_K"}
+NEVER_WITH_IMATRIX = (OUTPUT, EMBEDDING, "per_layer_token_embd")
+
+
+def needs_imatrix(recipe: Recipe, typed: Iterable[TypedClass]) -> bool:
+    """Return whether llama.cpp refuses to make this without an importance matrix.
+
+    It depends on the model: types that cannot hold its rows are replaced by others, which may not need one.
+    """
+    needing = (*WITH_IMATRIX, WITH_IMATRIX_IN.get(recipe.name, ""))
+    return any(each.tensor_type.name in needing and each.tensors.role not in NEVER_WITH_IMATRIX for each in typed)
 
 
 # The type that takes over when a row does not divide into the wanted type's blocks.
@@ -292,22 +286,18 @@ FALLBACKS = {
 }
 
 
-def _fitting(wanted: TensorType, recipe: Recipe, tensor: GgufTensor) -> TensorType:
+def _fitting(wanted: TensorType, recipe: Recipe, tensors: GgufClass) -> TensorType:
     if recipe.default.name in UNQUANTIZED:
         return wanted
-    if tensor.role == "output" and tensor.row_size % recipe.default.block_size:
+    if tensors.category == OUTPUT and tensors.row_size % recipe.default.block_size:
         wanted = TENSOR_TYPES["Q8_0"]
-    if tensor.row_size % wanted.block_size == 0:
+    if tensors.row_size % wanted.block_size == 0:
         return wanted
     if wanted.name not in FALLBACKS and wanted.block_size > 32:
         raise InputError(
-            f"llama.cpp cannot make {recipe.name}: {tensor.name} has rows of {tensor.row_size},"
-            f" which {wanted.name} (blocks of {wanted.block_size}) cannot hold and has no fallback for"
+            f"llama.cpp cannot make {recipe.name}: {tensors.full_name(tensors.layers[0])} has rows of"
+            f" {tensors.row_size}, which {wanted.name} (blocks of {wanted.block_size}) cannot hold and has no fallback"
+            " for"
         )
     fallback = TENSOR_TYPES[FALLBACKS.get(wanted.name, wanted.name)]
-    return fallback if tensor.row_size % fallback.block_size == 0 else TENSOR_TYPES["F16"]
-
-
-def tensor_sizes(tensors: Iterable[GgufTensor], types: Iterable[TensorType]) -> list[int]:
-    """Return the bytes of each tensor under its type."""
-    return [tensor_type.nbytes(tensor.params) for tensor, tensor_type in zip(tensors, types, strict=True)]
+    return fallback if tensors.row_size % fallback.block_size == 0 else TENSOR_TYPES["F16"]

@@ -6,8 +6,10 @@ and the patch convolution cut in one tensor per frame of a pair.
 
 from __future__ import annotations
 
-from deployfit.architectures.qwen35 import Vision, vision_shapes
+from math import prod
+
 from deployfit.formats.gguf import ALIGNMENT
+from deployfit.layers.vision import VisionTower
 from deployfit.units import ceil_to
 
 F16_BYTES = 2
@@ -15,18 +17,16 @@ F32_BYTES = 4
 KEPT_F32 = ("pos_embed.weight",)
 
 
-def mmproj_tensor_bytes(vision: Vision) -> int:
+def mmproj_tensor_bytes(vision: VisionTower) -> int:
     """Return the tensor bytes of the F16 mmproj file, which is what the GPU holds of it.
 
-    >>> from deployfit.catalog import models
-    >>> mmproj_tensor_bytes(models()["Qwen3.5-2B"].config.vision)
+    >>> from deployfit.layers.vision import VisionTower
+    >>> tower = VisionTower(24, 1024, 16, 4096, 2048, 16, 2, 2, 3, 2304)
+    >>> mmproj_tensor_bytes(tower)  # that of Qwen3.5-2B
     668209152
     """
     total = 0
-    for name, shape in vision_shapes(vision):
-        params = 1
-        for size in shape:
-            params *= size
-        width = F32_BYTES if len(shape) == 1 or name.endswith(KEPT_F32) else F16_BYTES
-        total += ceil_to(params * width, ALIGNMENT)
+    for name, shape in vision.tensors():
+        width = F32_BYTES if len(shape) == 1 or name in KEPT_F32 else F16_BYTES
+        total += ceil_to(prod(shape) * width, ALIGNMENT)
     return total
