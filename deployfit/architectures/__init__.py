@@ -1,1 +1,1 @@
-"""Architectures: from a configuration to the complete list of tensors."""
+"""Architectures: a file each, named after the `model_type` of config.json, that makes a Blueprint of its numbers."""
