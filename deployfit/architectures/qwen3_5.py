@@ -28,6 +28,7 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
         drafts=(Draft(full),) * text.count("mtp_num_hidden_layers", default=0, least=0),
         vision=qwen_vision_tower(top),
         position_axes=POSITION_AXES,
+        outputs_chosen="after_norm",
     )
 
 

@@ -23,7 +23,8 @@ class Layer(NamedTuple):
 
     `norms` are the roles of its norms of the hidden size, in the order of the forward pass. `per_layer_width`: that
     of the per-layer embedding that is mixed in (Gemma's E models). `scaled`: its output is multiplied by a number of
-    its own (Gemma 4).
+    its own (Gemma 4). `residual_first`: which blocks ("mixer", "feed") are added as stream + block, not block + stream;
+    an engine may overwrite the first of the two.
     """
 
     mixer: Mixer | None
@@ -31,6 +32,7 @@ class Layer(NamedTuple):
     norms: tuple[str, ...] = PRE_NORMS
     per_layer_width: int = 0
     scaled: bool = False
+    residual_first: tuple[str, ...] = ()
 
 
 class Draft(NamedTuple):
@@ -51,7 +53,8 @@ class Blueprint(NamedTuple):
     for long and one for short contexts if there are two (Phi). `embedding_scaled`,
     `residual_scaled`, `logits_scaled`: what is multiplied by a constant. `logits_capped`: logits go through tanh.
     `embedding_norm`: the role of a norm right after the embedding... `deepstack`: at how many layers image features
-    are added. `fixed_top`: roles outside the layers beside embedding, norm and head, with their shapes.
+    are added. `outputs_chosen`: where a forward pass drops the tokens that get no logits: in the "last_layer", after
+    all layers but "before_norm", or "after_norm", because drafting reads what stands there.
     """
 
     model_type: str
@@ -73,6 +76,7 @@ class Blueprint(NamedTuple):
     per_layer_vocab: int = 0
     norm_role: str = "output_norm"
     position_axes: int = 1
+    outputs_chosen: str = "last_layer"
 
     @property
     def per_layer_width(self) -> int:

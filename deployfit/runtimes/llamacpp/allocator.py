@@ -16,12 +16,14 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from deployfit.runtimes.llamacpp_graph import ALIGNMENT, NO_SLOT, Tensor
+from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, NO_SLOT, Tensor
 from deployfit.units import ceil_to
 
 OPEN_END = 1 << 62
 MOST_CELLS = 1 << 40
-IN_PLACE_OPS = frozenset({"ADD", "MUL", "DIV", "SCALE", "UNARY", "ROPE", "RMS_NORM", "CLAMP", "SOFT_MAX"})
+IN_PLACE_OPS = frozenset(
+    {"ADD", "ADD_ID", "CLAMP", "DIV", "FILL", "MUL", "RMS_NORM", "ROPE", "SCALE", "SOFT_MAX", "SQR", "UNARY"}
+)
 
 # Sizes and addresses are lines, bytes and bytes per cell, written as one whole number: bytes + CELL * bytes per cell.
 # Lines are added and subtracted as such numbers are; those below FLAT do not depend on the cells.
@@ -238,8 +240,9 @@ class _Recorder:
     def _spent_operand(self, node: Tensor) -> Tensor | None:
         """Return an operand of the same shape that nothing else uses: its place can be overwritten."""
         for source in node.sources:
+            alike = source.shape == node.shape and source.width == node.width
             last_use = source.readers == 1 and source.views == 0
-            if source.slot != NO_SLOT and not source.is_output and source.shape == node.shape and last_use:
+            if source.slot != NO_SLOT and not source.is_output and alike and last_use:
                 return source
         return None
 

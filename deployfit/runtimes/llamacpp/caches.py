@@ -1,0 +1,64 @@
+"""KV caches and states, layer by layer: what stays of the tokens that were read."""
+
+from __future__ import annotations
+
+from deployfit.formats.ggml import TENSOR_TYPES, TensorType
+from deployfit.layers.attention import Attention, LatentAttention
+from deployfit.layers.blueprint import Blueprint
+from deployfit.runtimes.llamacpp.settings import CONTEXT_STEP, LlamaCppSettings
+from deployfit.units import ceil_to
+
+STATE_BYTES = 4  # of a number: F32, whatever the type of the KV cache
+
+
+def kv_tensor_type(name: str) -> TensorType:
+    """Return the tensor type of a KV type."""
+    return TENSOR_TYPES[name.upper()]
+
+
+def slides(mixer: object) -> bool:
+    """Return whether a layer sees a window or a chunk only."""
+    return isinstance(mixer, Attention) and bool(mixer.window or mixer.chunk)
+
+
+def sliding_limit(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
+    """Return the most cells of a layer with a window: the window of each sequence in it, and a micro-batch.
+
+    They are no more than the context has, so where no layer has a window, any number does.
+    """
+    windows = [mixer.window or mixer.chunk for mixer in blueprint.attentions if isinstance(mixer, Attention)]
+    widest = max(windows, default=0)
+    if settings.swa_full or not widest:
+        return NO_LIMIT
+    sequences = settings.parallel if settings.kv_unified else 1
+    return ceil_to(widest * sequences + settings.micro_batch, CONTEXT_STEP)
+
+
+NO_LIMIT = 1 << 62
+
+
+def kv_cache_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
+    """Return the bytes of the KV cache of all layers that have one."""
+    window = min(settings.cells, sliding_limit(blueprint, settings))
+    cells = {mixer: window if slides(mixer) else settings.cells for mixer in set(blueprint.attentions)}
+    return settings.streams * sum(cells[mixer] * cell_bytes(mixer, settings) for mixer in blueprint.attentions)
+
+
+def cell_bytes(mixer: Attention | LatentAttention, settings: LlamaCppSettings) -> int:
+    """Return the bytes that one layer keeps of a token: keys and values, or one row for both.
+
+    An indexer's keys are a cache of their own.
+    """
+    keys, values = kv_tensor_type(settings.kv_type_k), kv_tensor_type(settings.kv_type_v)
+    if isinstance(mixer, Attention):
+        return keys.nbytes(mixer.kv_dim) + values.nbytes(mixer.kv_dim)
+    return keys.nbytes(mixer.cache_row) + (keys.nbytes(mixer.indexer.head_dim) if mixer.indexer else 0)
+
+
+def state_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
+    """Return the bytes of the recurrent layers' state: fixed per sequence."""
+    return (
+        settings.parallel
+        * STATE_BYTES
+        * sum(mixer.state_elements + mixer.conv_elements for mixer in blueprint.recurrents)
+    )

@@ -1,0 +1,143 @@
+"""The graph that llama.cpp computes for one micro-batch of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deployfit.layers.blueprint import Blueprint, Layer
+from deployfit.layers.feed import Experts, Mlp
+from deployfit.runtimes.llamacpp.attention import attention
+from deployfit.runtimes.llamacpp.batch import Batch
+from deployfit.runtimes.llamacpp.context import ModelGraph
+from deployfit.runtimes.llamacpp.feed import beside_dense, dense, mixture
+from deployfit.runtimes.llamacpp.latent import latent_attention
+from deployfit.runtimes.llamacpp.recurrent import delta_net, kimi_delta, mamba2, short_convolution
+from deployfit.runtimes.llamacpp.tensors import Tensor
+
+# The kinds of layers that the engine knows.
+MIXERS: Mapping[str, Callable[[ModelGraph, Any, Tensor], Tensor]] = {
+    "attention": attention,
+    "latent_attention": latent_attention,
+    "delta_net": delta_net,
+    "kimi_delta": kimi_delta,
+    "mamba2": mamba2,
+    "short_convolution": short_convolution,
+}
+
+IN_LAST_LAYER, BEFORE_NORM, AFTER_NORM = "last_layer", "before_norm", "after_norm"
+
+
+def build_graph(blueprint: Blueprint, batch: Batch, layers: tuple[Layer, ...]) -> ModelGraph:
+    """Return the graph with these layers of the model."""
+    graph = ModelGraph(blueprint, batch)
+    stream = _Stream(graph)
+    for index, layer in enumerate(layers):
+        stream.add_layer(layer, is_last=index + 1 == len(layers))
+    stream.add_head()
+    return graph
+
+
+class _Stream:
+    """The stream of hidden states that layers add to."""
+
+    def __init__(self, graph: ModelGraph) -> None:
+        self.graph = graph
+        self.features: Tensor | None = None  # of an image, for each of the first layers
+        self.per_layer: Tensor | None = None
+        self.added = 0
+        blueprint, tokens = graph.blueprint, graph.batch.tokens
+        self.state = graph.input("embedding")
+        if blueprint.deepstack:
+            wide = graph.compute("PAD", (blueprint.hidden * (1 + blueprint.deepstack), tokens), self.state)
+            self.state = self.features = graph.view(wide, blueprint.hidden, tokens)
+            graph.expand(self.state)
+        if blueprint.per_layer_width:
+            self._add_per_layer_inputs()
+
+    def _add_per_layer_inputs(self) -> None:
+        """Embed the tokens once more for each layer, and mix a projection of the stream in."""
+        graph = self.graph
+        rows = graph.input("per_layer")
+        embedded = graph.compute("SCALE", rows.shape, rows)
+        graph.expand(embedded)
+        width, layers, tokens = rows.shape
+        projected = graph.view(graph.projected(width * layers, self.state), *rows.shape)
+        mixed = graph.compute("ADD", rows.shape, graph.norm(projected), embedded)
+        by_layer = (width, tokens, layers)
+        self.per_layer = graph.compute("CONT", by_layer, graph.view(mixed, *by_layer))
+
+    def add_layer(self, layer: Layer, *, is_last: bool) -> None:
+        """Append one decoder layer."""
+        graph, residual = self.graph, self.state
+        sandwich = len(layer.norms) > 2
+        first = layer.residual_first
+        output = residual
+        if layer.mixer is not None:
+            output = MIXERS[layer.mixer.kind](graph, layer.mixer, graph.norm(residual))
+        elif layer.feed is not None:
+            output = self._fed(layer.feed, residual)
+        if is_last and graph.blueprint.outputs_chosen == IN_LAST_LAYER:
+            output, residual = self._chosen(output), self._chosen(residual)
+        if layer.mixer is None:
+            self.state = self._sum(output, residual)
+            return
+        if sandwich:
+            output = graph.norm(output)
+        self.state = self._sum(output, residual, residual_first="mixer" in first)
+        if layer.feed is not None:
+            output = self._fed(layer.feed, self.state)
+            if sandwich:
+                output = graph.norm(output)
+            self.state = self._sum(output, self.state, residual_first="feed" in first)
+        if self.per_layer is not None:
+            self._mix_per_layer()
+        if self.features is not None and self.added < graph.blueprint.deepstack:
+            self.added += 1
+            self.state = self._sum(self.state, graph.view(self.features, *self.state.shape))
+
+    def _fed(self, feed: Mlp | Experts, stream: Tensor) -> Tensor:
+        graph = self.graph
+        if isinstance(feed, Mlp):
+            return dense(graph, feed, graph.norm(stream))
+        if feed.beside:
+            return beside_dense(graph, feed, feed.beside, stream)
+        return mixture(graph, feed, graph.norm(stream))
+
+    def _mix_per_layer(self) -> None:
+        graph, state = self.graph, self.state
+        assert self.per_layer is not None
+        width, tokens = self.per_layer.shape[:2]
+        slice_of_layer = graph.view(self.per_layer, width, tokens)
+        mixed = graph.compute("MUL", (width, tokens), graph.projected(width, state), slice_of_layer)
+        mixed = graph.norm(graph.projected(graph.blueprint.hidden, mixed))
+        self.state = self._sum(mixed, state, residual_first=True)
+
+    def _sum(self, output: Tensor, residual: Tensor, *, residual_first: bool = False) -> Tensor:
+        """Return the sum; of operands that nothing else reads, the first is overwritten."""
+        operands = (residual, output) if residual_first else (output, residual)
+        return self.graph.compute("ADD", output.shape, *operands)
+
+    def _chosen(self, tensor: Tensor) -> Tensor:
+        """Return the rows of the tokens that get logits."""
+        graph = self.graph
+        rows = (graph.blueprint.hidden, graph.batch.outputs)
+        return graph.compute("GET_ROWS", rows, tensor, graph.input("output_rows"))
+
+    def add_head(self) -> None:
+        """Append the final norm, the choice of output rows where it is not done yet, and the logits."""
+        graph, chosen = self.graph, self.graph.blueprint.outputs_chosen
+        state = self.state
+        kept = []
+        if chosen == BEFORE_NORM:
+            kept.append(state)
+            state = self._chosen(state)
+        normed = graph.norm(state)
+        kept.append(normed)
+        if chosen == AFTER_NORM:
+            normed = self._chosen(normed)
+            kept.append(normed)
+        kept.append(graph.projected(graph.blueprint.vocab, normed))
+        for tensor in kept:
+            tensor.is_output = True
+        graph.expand(kept[-1])

@@ -1,0 +1,87 @@
+"""What llama.cpp refuses, with its reasons, and what a model was not trained for."""
+
+from __future__ import annotations
+
+from deployfit.errors import InputError, quoted, unknown
+from deployfit.layers.attention import Attention, LatentAttention
+from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.feed import Mlp
+from deployfit.layers.recurrent import KimiDelta
+from deployfit.parameters import param
+from deployfit.runtimes.llamacpp.batch import is_quantized
+from deployfit.runtimes.llamacpp.caches import kv_tensor_type
+from deployfit.runtimes.llamacpp.graph import MIXERS
+from deployfit.runtimes.llamacpp.settings import KV_TYPES, MOST_PARALLEL, MOST_UBATCH, LlamaCppSettings
+
+
+def check(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
+    """Raise InputError for settings that the engine would refuse or that the model was not trained for."""
+    _check_layers(blueprint)
+    trained = blueprint.trained_context
+    if not 1 <= settings.context_tokens <= trained:
+        raise InputError(
+            f"{param('context')}: {settings.context_tokens:,} tokens; choose from 1 to the trained {trained:,}"
+        )
+    if not 1 <= settings.parallel <= MOST_PARALLEL:
+        raise InputError(f"{param('parallel')}: {settings.parallel:,} sequences; choose from 1 to {MOST_PARALLEL}")
+    if not 1 <= settings.ubatch <= MOST_UBATCH:
+        raise InputError(f"{param('ubatch')}: {settings.ubatch:,} tokens; choose from 1 to {MOST_UBATCH:,}")
+    for name in (settings.kv_type_k, settings.kv_type_v):
+        if name not in KV_TYPES:
+            raise unknown("KV type", name, KV_TYPES)
+    _check_kv_types(blueprint, settings)
+
+
+def _check_layers(blueprint: Blueprint) -> None:
+    for layer in blueprint.layers:
+        if layer.mixer is not None and layer.mixer.kind not in MIXERS:
+            raise InputError(f"llama.cpp: what it allocates for layers of kind {quoted(layer.mixer.kind)} is not known")
+
+
+def _check_kv_types(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
+    types = (settings.kv_type_k, settings.kv_type_v)
+    for mixer in set(blueprint.attentions):
+        is_latent = isinstance(mixer, LatentAttention)
+        if is_latent and types[0] != types[1]:
+            raise InputError(f"KV types {types[0]} and {types[1]}: latent attention has one cache; choose equal types")
+        for name, size in zip(types, _head_sizes(blueprint, mixer), strict=True):
+            if size % kv_tensor_type(name).block_size:
+                raise InputError(f"KV type {name}: heads of {size} do not divide into its blocks; choose f16")
+    _check_graph_size(blueprint, settings)
+
+
+def _head_sizes(blueprint: Blueprint, mixer: Attention | LatentAttention) -> tuple[int, int]:
+    """Return the sizes of a key's and a value's head that the engine divides into blocks."""
+    if isinstance(mixer, Attention):
+        return mixer.head_dim, mixer.head_dim
+    if any(isinstance(each, KimiDelta) for each in blueprint.recurrents):
+        # Kimi-Linear's files do not say how long values are; the engine then takes a share of the hidden size.
+        return mixer.cache_row, blueprint.hidden // mixer.heads
+    return mixer.cache_row, mixer.kv_rank
+
+
+# Of a layer with one tensor for queries, keys and values and one for both input projections (Phi): the graph has so
+# many operations, the engine's scheduler room for 8 tensors of a graph per tensor of the file. Counted in its graphs.
+FUSED_OPERATIONS, FUSED_WEIGHTS, CACHES = 29, 6, 2
+ROTATION_OPERATIONS = 3  # of each of queries, keys, values and results
+OUTSIDE_OPERATIONS, OUTSIDE_WEIGHTS, INPUTS = 6, 3, 7
+ROOM_PER_WEIGHT, LEAST_ROOM = 8, 1_024
+HASH_SIZES = (1_031, 2_053, 4_099, 8_209, 16_411)  # the engine's: primes after powers of two
+
+
+def _check_graph_size(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
+    """Raise InputError where the engine aborts because its graph has more tensors than it made room for."""
+    if not all(isinstance(layer.mixer, Attention) and layer.mixer.fused for layer in blueprint.layers):
+        return
+    if not all(isinstance(layer.feed, Mlp) and layer.feed.fused for layer in blueprint.layers):
+        return
+    layers = len(blueprint.layers)
+    quantized = sum(is_quantized(kv_tensor_type(name)) for name in (settings.kv_type_k, settings.kv_type_v))
+    operations = FUSED_OPERATIONS + 2 * ROTATION_OPERATIONS * quantized + CACHES * (settings.streams > 1)
+    tensors = layers * (operations + FUSED_WEIGHTS + CACHES) + OUTSIDE_OPERATIONS + OUTSIDE_WEIGHTS + INPUTS + quantized
+    room = max(LEAST_ROOM, ROOM_PER_WEIGHT * (layers * FUSED_WEIGHTS + OUTSIDE_WEIGHTS))
+    if tensors > next((size for size in HASH_SIZES if size >= room), tensors):
+        raise InputError(
+            f"KV types {settings.kv_type_k} and {settings.kv_type_v} with {settings.streams} separate sequences:"
+            f" llama.cpp aborts, for the graph is larger than planned; choose f16, or {param('kv_unified')}"
+        )
