@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from conftest import engine_rows, run
 
-from deployfit.catalog import mlx_recipes, models
+from deployfit.catalogue import models
 from deployfit.formats.mlx import Scheme
+from deployfit.quants import shelf
 from deployfit.quants.mlx import mlx_weights
-from deployfit.runtimes.mlx import MlxSettings, kv_cache_bytes, prefill_bytes, state_bytes
+from deployfit.runtimes.mlx.caches import kv_cache_bytes, state_bytes
+from deployfit.runtimes.mlx.prefill import prefill_bytes
+from deployfit.runtimes.mlx.settings import MlxSettings
 
 Rows = Callable[..., list[dict[str, Any]]]
 GB = 10**9
@@ -22,7 +25,7 @@ def weights_of(model: str, recipe: str) -> int:
     """Recipe names of the engine's rows: `vlm:` is mlx-vlm, `vlmold:` its generation before the 8-bit routers."""
     tool, _, name = recipe.rpartition(":")
     name += "_early" if tool == "vlmold" else ""
-    return mlx_weights(models()[model], mlx_recipes()[name], vision=bool(tool)).tensor_bytes
+    return mlx_weights(models()[model], shelf.mlx_recipes()[name], vision=bool(tool)).tensor_bytes
 
 
 def test_weights_equal_the_tools_on_every_row() -> None:
@@ -35,9 +38,9 @@ def test_caches_equal_the_library_on_every_row() -> None:
     rows = engine_rows("mlx_cache.csv")
     wrong = []
     for row in rows:
-        config = models()[row["model"]].config
+        blueprint = models()[row["model"]].blueprint
         settings = MlxSettings(int(row["context"]), kv_bits=int(row["kv_bits"]))
-        counted = (kv_cache_bytes(config, settings), state_bytes(config))
+        counted = (kv_cache_bytes(blueprint, settings), state_bytes(blueprint))
         if counted != (int(row["kv_bytes"]), int(row["state_bytes"])):
             wrong.append(row)
     assert (len(rows), wrong) == (504, [])
@@ -85,7 +88,7 @@ def test_prefill_memory_follows_a_replay_of_the_evaluation() -> None:
     wrong = []
     for row in rows:
         settings = MlxSettings(int(row["context"]))
-        error = prefill_bytes(models()[row["model"]].config, settings) - int(row["transient_bytes"])
+        error = prefill_bytes(models()[row["model"]].blueprint, settings) - int(row["transient_bytes"])
         if abs(error) > max(0.6 * GB, 0.05 * int(row["transient_bytes"])):
             wrong.append((row, error))
     assert (len(rows), wrong) == (96, [])

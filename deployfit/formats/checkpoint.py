@@ -6,16 +6,18 @@ stored; vectors stay as they are. All of them keep text, vision tower and MTP la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import groupby
 from math import prod
 from typing import NamedTuple
 
-from deployfit.architectures.qwen35 import Tensor
 from deployfit.errors import unknown
-from deployfit.formats.safetensors import Stored
-from deployfit.models import Model
-from deployfit.tables import Row, parse_table
+from deployfit.formats.checkpoint_names import EXPERT, Names
+from deployfit.formats.safetensors import Run, Stored, in_written_order
+from deployfit.layers.blueprint import Blueprint, Layer
+from deployfit.layers.tensor import OUTSIDE, Part, Tensor
+from deployfit.tables import Row, Table
 
 FP8_BLOCK = 128
 GPTQ_GROUP = 128
@@ -28,7 +30,7 @@ DTYPE_BYTES = {"F8_E4M3": 1, "U8": 1, "BF16": 2, "F16": 2, "F32": 4, "I32": 4}
 
 
 def _source(matrix: Matrix) -> Pieces:
-    return (("weight", "BF16", matrix),)
+    return (("weight", SOURCE_TYPE, matrix),)
 
 
 def _fp8_block(matrix: Matrix) -> Pieces:
@@ -62,8 +64,10 @@ def _gptq_int4(matrix: Matrix) -> Pieces:
     )
 
 
+SOURCE = "source"
+SOURCE_TYPE = "BF16"
 SCHEMES: Mapping[str, Callable[[Matrix], Pieces] | None] = {
-    "source": None,
+    SOURCE: None,
     "source_by_expert": _source,
     "fp8_block": _fp8_block,
     "fp8_tensor": _fp8_tensor,
@@ -79,16 +83,27 @@ class CheckpointRecipe(NamedTuple):
     rules: tuple[tuple[str, str], ...]  # pattern of the name, scheme
 
 
-def parse_checkpoint_recipes(text: str, place: str) -> dict[str, CheckpointRecipe]:
-    """Return the recipes of a CSV text with the columns of `data/checkpoint_recipes.csv`, by name."""
+class CheckpointRule(NamedTuple):
+    """A row of `data/checkpoint_recipes.csv`: in this recipe tensors whose names match are stored so."""
 
-    def parse(row: Row) -> tuple[str, tuple[str, str]]:
-        return row.text("recipe"), (row.text("pattern"), row.one_of("scheme", SCHEMES))
+    recipe: str
+    pattern: str
+    scheme: str
 
-    rules: dict[str, list[tuple[str, str]]] = {}
-    for name, rule in parse_table(text, place, ["recipe", "pattern", "scheme"], parse):
-        rules.setdefault(name, []).append(rule)
-    return {name: CheckpointRecipe(name, tuple(found)) for name, found in rules.items()}
+
+def _rule(row: Row) -> CheckpointRule:
+    return CheckpointRule(row.text("recipe"), row.text("pattern"), row.one_of("scheme", SCHEMES))
+
+
+RECIPES = Table("checkpoint_recipes.csv", ["recipe", "pattern", "scheme"], _rule)
+
+
+def recipes_of(rules: Iterable[CheckpointRule]) -> dict[str, CheckpointRecipe]:
+    """Return the recipes that these rules make, by name."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for rule in rules:
+        found.setdefault(rule.recipe, []).append((rule.pattern, rule.scheme))
+    return {name: CheckpointRecipe(name, tuple(own)) for name, own in found.items()}
 
 
 def find_checkpoint_recipe(text: str, recipes: Mapping[str, CheckpointRecipe]) -> CheckpointRecipe:
@@ -99,37 +114,93 @@ def find_checkpoint_recipe(text: str, recipes: Mapping[str, CheckpointRecipe]) -
     raise unknown("checkpoint", text, recipes)
 
 
-def checkpoint_stored(model: Model, recipe: CheckpointRecipe) -> Iterator[Stored]:
-    """Yield the tensors of the checkpoint; experts are stored matrix by matrix once they are quantized."""
-    for tensor in model.tensors:
-        scheme = _scheme(recipe, tensor)
-        if scheme is None:
-            nbytes = model.checkpoint_tensor_bytes(tensor)
-            dtype = "F32" if nbytes == DTYPE_BYTES["F32"] * tensor.params else "BF16"
-            yield Stored(tensor.name, tensor.shape, dtype, nbytes, tensor.part)
-            continue
-        for stem, matrix in _matrices(tensor):
-            for suffix, dtype, shape in scheme(matrix):
-                yield Stored(stem + suffix, shape, dtype, DTYPE_BYTES[dtype] * prod(shape), tensor.part)
+class Source(NamedTuple):
+    """What a checkpoint is made of: a blueprint, its tensors' names, and the roles that it has in F32."""
+
+    blueprint: Blueprint
+    names: Names
+    float32_roles: tuple[str, ...]
 
 
-def _scheme(recipe: CheckpointRecipe, tensor: Tensor) -> Callable[[Matrix], Pieces] | None:
-    if len(tensor.shape) < 2:
-        return None
-    return next(
-        (SCHEMES[scheme] for pattern, scheme in recipe.rules if fnmatchcase(tensor.name, pattern)), SCHEMES["source"]
-    )
+def checkpoint_runs(source: Source, recipe: CheckpointRecipe) -> Iterator[Run]:
+    """Yield the tensors of a checkpoint: text, draft layers, vision tower."""
+    blueprint, hidden = source.blueprint, source.blueprint.hidden
+    yield Run(OUTSIDE, _stored(source, recipe, blueprint.first_tensors()))
+    known: dict[Layer, Sequence[Stored]] = {}
+    for index, layer in enumerate(blueprint.layers):
+        if layer not in known:
+            known[layer] = _stored(source, recipe, in_written_order(layer, hidden, index, Part.TEXT))
+        yield Run(index, known[layer])
+    yield Run(OUTSIDE, _stored(source, recipe, blueprint.last_tensors()))
+    first = 0 if source.names.drafts_apart else len(blueprint.layers)
+    for index, _ in enumerate(blueprint.drafts):
+        own = [each for each in blueprint.draft_tensors() if each.layer == len(blueprint.layers) + index]
+        yield Run(first + index, _stored(source, recipe, own))
+    vision = _stored(source, recipe, blueprint.vision_tensors())
+    yield Run(OUTSIDE, [tensor._replace(role="vision") for tensor in vision])
 
 
-def _matrices(tensor: Tensor) -> Iterator[tuple[str, Matrix]]:
-    """Yield the matrices that a tensor is cut into: a stack of experts into each expert's own."""
-    if len(tensor.shape) == 2:
-        rows, columns = tensor.shape
-        yield tensor.name.removesuffix("weight"), (rows, columns)
+def _stored(source: Source, recipe: CheckpointRecipe, tensors: Iterable[Tensor]) -> Sequence[Stored]:
+    named = ((source.names.name(tensor), tensor) for tensor in tensors)
+    return [
+        stored
+        for name, stack in groupby(named, key=lambda pair: pair[0])
+        for stored in _stored_as(source, recipe, name, [tensor for _, tensor in stack])
+    ]
+
+
+def _stored_as(source: Source, recipe: CheckpointRecipe, name: str, stack: Sequence[Tensor]) -> Iterator[Stored]:
+    """Yield what the tensors of one name are stored as.
+
+    Experts are stored matrix by matrix once they are quantized, or where their name has a number.
+    """
+    first = stack[0]
+    kind = _scheme(recipe, name, first)
+    scheme = SCHEMES[kind]
+    if scheme is None and EXPERT in name:
+        kind, scheme = SOURCE, _source
+    if scheme is None:
+        dtype = "F32" if first.role in source.float32_roles else SOURCE_TYPE
+        shape = _stacked([tensor.shape for tensor in stack])
+        nbytes = DTYPE_BYTES[dtype] * prod(shape)
+        yield Stored(name, shape, dtype, nbytes, _role(stack), dtype, first.part)
         return
-    experts, rows, columns = tensor.shape
-    stack, _, name = tensor.name.rpartition(".")
-    parts: Sequence[str] = ("gate_proj", "up_proj") if name == "gate_up_proj" else (name,)
-    for expert in range(experts):
-        for part in parts:
-            yield f"{stack}.{expert}.{part}.", (rows // len(parts), columns)
+    type_name = SOURCE_TYPE if scheme is _source else kind
+    for stem, tensor, matrix in _matrices(name, stack):
+        for suffix, dtype, shape in scheme(matrix):
+            nbytes = DTYPE_BYTES[dtype] * prod(shape)
+            yield Stored(stem + suffix, shape, dtype, nbytes, tensor.role, type_name, tensor.part)
+
+
+def _scheme(recipe: CheckpointRecipe, name: str, tensor: Tensor) -> str:
+    if len(tensor.shape) < 2:
+        return SOURCE
+    return next((scheme for pattern, scheme in recipe.rules if fnmatchcase(name, pattern)), SOURCE)
+
+
+def _stacked(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape of tensors on top of each other; each expert's matrices are."""
+    if len(shapes) == 1:
+        return shapes[0]
+    return (*shapes[0][:-2], sum(shape[-2] for shape in shapes), shapes[0][-1])
+
+
+def _role(stack: Sequence[Tensor]) -> str:
+    return STACKED_ROLES.get(" ".join(tensor.role for tensor in stack), stack[0].role)
+
+
+STACKED_ROLES = {"ffn_gate_exps ffn_up_exps": "ffn_gate_up_exps"}
+EXPERT_NAMES = {"ffn_gate_exps": "gate_proj", "ffn_up_exps": "up_proj", "ffn_down_exps": "down_proj"}
+
+
+def _matrices(name: str, stack: Sequence[Tensor]) -> Iterator[tuple[str, Tensor, Matrix]]:
+    """Yield the matrices that the tensors of a name are cut into, a stack of experts into each expert's own."""
+    if len(stack[0].shape) == 2:
+        for tensor in stack:
+            rows, columns = tensor.shape
+            yield name.removesuffix("weight"), tensor, (rows, columns)
+        return
+    for expert in range(stack[0].shape[0]):
+        for tensor in stack:
+            own = name if EXPERT in name else f"{name.rpartition('.')[0]}.{EXPERT}.{EXPERT_NAMES[tensor.role]}.weight"
+            yield own.replace(EXPERT, str(expert)).removesuffix("weight"), tensor, (tensor.shape[1], tensor.shape[2])

@@ -6,15 +6,21 @@ Source: mlx-lm 0.32.2 and mlx-vlm 0.7.10 (2026-08), mlx 0.32.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from deployfit.architectures.qwen35 import Part, Qwen35, text_shapes, vision_shapes
-from deployfit.errors import DataError, InputError, unknown
-from deployfit.formats.safetensors import Stored
-from deployfit.tables import Row, parse_table
+from deployfit.errors import InputError, unknown
+from deployfit.formats.checkpoint_names import Names
+from deployfit.formats.safetensors import Run, Stored, in_written_order
+from deployfit.layers.attention import LatentAttention
+from deployfit.layers.blueprint import Blueprint, Layer
+from deployfit.layers.tensor import OUTSIDE, Part, Tensor
+from deployfit.parameters import param
+from deployfit.tables import Row, Table
+
+if TYPE_CHECKING:
+    from deployfit.architectures.registry import ArchitectureRow
 
 BF16_BYTES = 2
 F32_BYTES = 4
@@ -26,6 +32,15 @@ class Scheme(NamedTuple):
     mode: str
     bits: int
     group: int
+
+    @property
+    def name(self) -> str:
+        """As weights name their type.
+
+        >>> Scheme("affine", 4, 64).name, Scheme("mxfp4", 4, 32).name
+        ('affine4g64', 'mxfp4')
+        """
+        return f"affine{self.bits}g{self.group}" if self.mode == "affine" else self.mode
 
     def nbytes(self, shape: Sequence[int]) -> int:
         """Return the bytes of a matrix; its rows must divide into groups.
@@ -44,17 +59,20 @@ EXTRA_TENSORS: Mapping[str, tuple[str, ...]] = {
     "mxfp8": ("scales",),
     "nvfp4": ("scales",),
 }
-ROUTER = Scheme("affine", 8, 64)  # what both tools keep the routers at, whatever is asked for
-ROUTERS = ("mlp.gate.weight", "mlp.shared_expert_gate.weight")
+DTYPES = {"affine": "BF16", "mxfp4": "U8", "mxfp8": "U8", "nvfp4": "U8"}
+KEPT = Scheme("affine", 8, 64)  # what both tools keep some matrices at, whatever is asked for: routers above all
 
 
 class MlxRecipe(NamedTuple):
-    """A row of `data/mlx_recipes.csv`; `low` is None for bf16, `high` is None unless the recipe is mixed."""
+    """A row of `data/mlx_recipes.csv`; `low` is None for bf16, `high` is None unless the recipe is mixed.
+
+    `keeps`: matrices that the tools keep at 8 bits are kept so; else they are as all others.
+    """
 
     name: str
     low: Scheme | None
     high: Scheme | None
-    router: Scheme | None  # None: as any other matrix
+    keeps: bool
     tools: tuple[str, ...]
     aliases: tuple[str, ...]
     note: str
@@ -63,36 +81,35 @@ class MlxRecipe(NamedTuple):
 MLX_LM = "mlx-lm"
 MLX_VLM = "mlx-vlm"
 TOOLS = (MLX_LM, MLX_VLM)
-COLUMNS = ["recipe", "mode", "bits", "high_bits", "group", "routers", "tools", "aliases", "note"]
 
 
-def parse_mlx_recipes(text: str, place: str) -> dict[str, MlxRecipe]:
-    """Return the recipes of a CSV text with the columns of `data/mlx_recipes.csv`, by name."""
+def _recipe(row: Row) -> MlxRecipe:
+    mode = row.one_of("mode", ["none", *GROUP_BYTES])
+    bits, high, group = (row.number(column, blank=True) for column in ("bits", "high_bits", "group"))
+    tools = tuple(row.text("tools").split())
+    if not set(tools) <= set(TOOLS):
+        row.fault("tools", " or ".join(TOOLS))
+    return MlxRecipe(
+        name=row.text("recipe"),
+        low=None if mode == "none" else Scheme(mode, bits, group),
+        high=Scheme(mode, high, group) if high else None,
+        keeps=row.one_of("routers", ["", "8-bit", "as the rest"]) == "8-bit",
+        tools=tools,
+        aliases=tuple(row.text("aliases", blank=True).split()),
+        note=row.text("note", blank=True),
+    )
 
-    def parse(row: Row) -> MlxRecipe:
-        mode = row.one_of("mode", ["none", *GROUP_BYTES])
-        bits, high, group = (row.number(column, blank=True) for column in ("bits", "high_bits", "group"))
-        pinned = row.one_of("routers", ["", "8-bit", "as the rest"]) == "8-bit"
-        return MlxRecipe(
-            name=row.text("recipe"),
-            low=None if mode == "none" else Scheme(mode, bits, group),
-            high=Scheme(mode, high, group) if high else None,
-            router=ROUTER if pinned else None,
-            tools=tuple(row.text("tools").split()),
-            aliases=tuple(row.text("aliases", blank=True).split()),
-            note=row.text("note", blank=True),
-        )
 
-    recipes = parse_table(text, place, COLUMNS, parse)
-    faults = [f"{place}: {recipe.name}: no such tool" for recipe in recipes if not set(recipe.tools) <= set(TOOLS)]
-    if faults:
-        raise DataError(faults)
-    return {recipe.name: recipe for recipe in recipes}
+RECIPES = Table(
+    "mlx_recipes.csv",
+    ["recipe", "mode", "bits", "high_bits", "group", "routers", "tools", "aliases", "note"],
+    _recipe,
+)
 
 
 def find_mlx_recipe(text: str, recipes: Mapping[str, MlxRecipe]) -> MlxRecipe:
     """Return the recipe of that name or alias, whatever its case."""
-    names = {alias: recipe for recipe in recipes.values() for alias in recipe.aliases} | dict(recipes)
+    names = {name: recipe for recipe in recipes.values() for name in (recipe.name, *recipe.aliases)}
     wanted = text.strip().casefold()
     for name, recipe in names.items():
         if name.casefold() == wanted:
@@ -100,110 +117,138 @@ def find_mlx_recipe(text: str, recipes: Mapping[str, MlxRecipe]) -> MlxRecipe:
     raise unknown("MLX recipe", text, names)
 
 
-class MlxTensor(NamedTuple):
-    """A tensor before it is quantized: shape as (rows, columns), or (experts, rows, columns)."""
-
-    name: str
-    shape: tuple[int, ...]
-    layer: int  # -1 outside the layers
-    is_matrix: bool  # one of those that can be quantized
-    part: Part
-
-    @property
-    def params(self) -> int:
-        """How many numbers it holds."""
-        return prod(self.shape)
-
-
-@lru_cache(maxsize=8)
-def mlx_tensors(config: Qwen35, *, vision: bool) -> Sequence[MlxTensor]:
-    """Return what mlx-lm (or with the vision tower mlx-vlm) loads of a checkpoint, before quantization."""
-    tensors = [_tensor(name, shape) for name, shape in _unfused(config)]
-    if vision:
-        for name, shape in vision_shapes(config.vision):
-            renamed = "vision_tower." + name.removeprefix("model.visual.")
-            tensors.append(MlxTensor(renamed, shape, layer=-1, is_matrix=False, part=Part.VISION))
-    return tuple(tensors)
-
-
-def _unfused(config: Qwen35) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for name, shape in text_shapes(config):
-        experts = name.replace("mlp.experts.", "mlp.switch_mlp.")
-        if name.endswith("experts.gate_up_proj"):
-            count, rows, columns = shape
-            yield experts.replace("gate_up_proj", "gate_proj.weight"), (count, rows // 2, columns)
-            yield experts.replace("gate_up_proj", "up_proj.weight"), (count, rows // 2, columns)
-        elif name.endswith("experts.down_proj"):
-            yield experts + ".weight", shape
-        else:
-            yield name, shape
-
-
-def _tensor(name: str, shape: tuple[int, ...]) -> MlxTensor:
-    inner = name.removeprefix("model.language_model.")
-    prefix = "language_model." if inner == name else "language_model.model."
-    number = inner.removeprefix("layers.").partition(".")[0]
-    is_matrix = len(shape) > 1 and not inner.endswith("conv1d.weight")
-    return MlxTensor(prefix + inner, shape, int(number) if number.isdigit() else -1, is_matrix, part=Part.TEXT)
-
-
-def scheme_of(recipe: MlxRecipe, tensor: MlxTensor, layers: int, tool: str) -> Scheme | None:
-    """Return how the tool quantizes this tensor; None: it stays as it is."""
-    if recipe.low is None or not tensor.is_matrix:
-        return None
-    wanted = recipe.low
-    if recipe.high and _in_more_bits(tensor, layers, tool):
-        wanted = recipe.high
-    elif recipe.router and tensor.name.endswith(ROUTERS):
-        wanted = recipe.router
-    return wanted if tensor.shape[-1] % wanted.group == 0 else None
-
-
-def _in_more_bits(tensor: MlxTensor, layers: int, tool: str) -> bool:
-    """Whether a mixed recipe gives the tensor its higher bits.
-
-    The output head, and V and down projections in the first and last eighth and every third layer between;
-    mlx-vlm adds the embedding.
-    """
-    if tensor.layer < 0:
-        return tensor.name.endswith("lm_head.weight") or (
-            tool == MLX_VLM and tensor.name.endswith("embed_tokens.weight")
-        )
-    if not tensor.name.endswith(("v_proj.weight", "down_proj.weight")):
-        return False
-    eighth = layers // 8
-    return tensor.layer < eighth or tensor.layer >= 7 * layers // 8 or (tensor.layer - eighth) % 3 == 2
-
-
-DTYPES = {"affine": "BF16", "mxfp4": "U8", "mxfp8": "U8", "nvfp4": "U8"}
-
-
-def stored_tensors(config: Qwen35, recipe: MlxRecipe, float32_tensors: Sequence[str], *, tool: str) -> Iterator[Stored]:
-    """Yield what the tool writes: BF16, but for quantized matrices and an A_log that the checkpoint has in F32."""
-    keeps_f32 = "A_log" in float32_tensors
-    for tensor in mlx_tensors(config, vision=tool == MLX_VLM):
-        scheme = scheme_of(recipe, tensor, config.num_hidden_layers, tool)
-        if scheme is None:
-            f32 = keeps_f32 and tensor.name.endswith("A_log")
-            width = F32_BYTES if f32 else BF16_BYTES
-            dtype = "F32" if f32 else "BF16"
-            yield Stored(tensor.name, tensor.shape, dtype, prod(tensor.shape) * width, tensor.part)
-            continue
-        *rows, columns = tensor.shape
-        packed = (*rows, columns * scheme.bits // 32)
-        yield Stored(tensor.name, packed, "U32", 4 * prod(packed), tensor.part)
-        groups = (*rows, columns // scheme.group)
-        stem = tensor.name.removesuffix("weight")
-        extras = EXTRA_TENSORS[scheme.mode]
-        for extra in extras:
-            each = prod(groups) * GROUP_BYTES[scheme.mode] // len(extras)
-            yield Stored(stem + extra, groups, DTYPES[scheme.mode], each, tensor.part)
-
-
 def check_makeable(recipe: MlxRecipe, tool: str) -> None:
     """Raise InputError for a recipe that the tool does not have."""
     if tool not in recipe.tools:
         raise InputError(
             f"{tool} has no recipe {recipe.name}; {' and '.join(recipe.tools)} has:"
-            f" {'add' if tool == MLX_LM else 'leave out'} --vision"
+            f" {'add' if tool == MLX_LM else 'leave out'} {param('vision')}"
         )
+
+
+class Converted(NamedTuple):
+    """What is converted: a blueprint, how MLX names and treats its tensors, and which the checkpoint has in F32.
+
+    The latter is empty where it is not known.
+    """
+
+    blueprint: Blueprint
+    names: Names
+    architecture: ArchitectureRow
+    float32_roles: tuple[str, ...]
+
+    def keeps_float32(self, role: str) -> bool:
+        """Return whether MLX keeps tensors of a role in F32: what it does not cast, if the checkpoint has it so."""
+        return role in self.architecture.float32 and role in (self.float32_roles or (role,))
+
+
+def mlx_runs(converted: Converted, recipe: MlxRecipe, tool: str) -> Iterator[Run]:
+    """Yield what the tool writes: BF16, but for quantized matrices and what the checkpoint has in F32 and it keeps.
+
+    Layers that are equal and get the same bits share their tensors.
+    """
+    blueprint = converted.blueprint
+    count = len(blueprint.layers)
+    yield Run(OUTSIDE, _stored(converted, recipe, tool, blueprint.first_tensors(), None))
+    known: dict[tuple[Layer, bool], Sequence[Stored]] = {}
+    for index, layer in enumerate(blueprint.layers):
+        key = layer, recipe.high is not None and in_more_bits(index, count)
+        if key not in known:
+            written = in_written_order(layer, blueprint.hidden, index, Part.TEXT)
+            tensors = (own for tensor in written for own in _unfused(tensor, layer))
+            known[key] = _stored(converted, recipe, tool, tensors, index)
+        yield Run(index, known[key])
+    yield Run(OUTSIDE, _stored(converted, recipe, tool, blueprint.last_tensors(), None))
+    if tool == MLX_VLM:
+        vision = blueprint.vision_tensors()
+        yield Run(OUTSIDE, [_plain(converted.names.name(each), each._replace(role="vision")) for each in vision])
+
+
+def _unfused(tensor: Tensor, layer: Layer) -> Iterator[Tensor]:
+    """Yield the tensors that MLX makes of one."""
+    if tensor.role == "attn_kv_b" and isinstance(layer.mixer, LatentAttention):
+        heads, rank = layer.mixer.heads, layer.mixer.kv_rank
+        yield tensor._replace(role="attn_k_b", shape=(heads, rank, layer.mixer.nope_dim))
+        yield tensor._replace(role="attn_v_b", shape=(heads, layer.mixer.value_dim, rank))
+    elif tensor.role == "ffn_gate_up_exps":
+        count, rows, columns = tensor.shape
+        for role in ("ffn_gate_exps", "ffn_up_exps"):
+            yield tensor._replace(role=role, shape=(count, rows // 2, columns))
+    else:
+        yield tensor
+
+
+def _stored(
+    converted: Converted, recipe: MlxRecipe, tool: str, tensors: Iterable[Tensor], index: int | None
+) -> Sequence[Stored]:
+    """Return what these tensors are stored as; `index` is the layer's number, None outside the layers."""
+    layers = len(converted.blueprint.layers)
+    favoured = recipe.high is not None and (index is None or in_more_bits(index, layers))
+    stored: list[Stored] = []
+    for tensor in tensors:
+        name = converted.names.name(tensor)
+        scheme = scheme_of(recipe, tensor, name, converted.architecture, favoured=favoured, tool=tool)
+        if scheme is not None:
+            stored += _quantized(name, tensor, scheme)
+        else:
+            stored.append(_plain(name, tensor, float32=converted.keeps_float32(tensor.role)))
+    return stored
+
+
+def scheme_of(
+    recipe: MlxRecipe, tensor: Tensor, name: str, architecture: ArchitectureRow, *, favoured: bool, tool: str
+) -> Scheme | None:
+    """Return how the tool quantizes a tensor; None: it stays as it is. `favoured`: its layer gets more bits.
+
+    Whether rows divide into groups is asked of the recipe's group, whatever the tensor gets.
+    """
+    if recipe.low is None or not is_matrix(tensor, architecture) or tensor.shape[-1] % recipe.low.group:
+        return None
+    if recipe.high is not None:
+        return recipe.high if _gets_more_bits(name, tool, favoured=favoured) else recipe.low
+    return KEPT if recipe.keeps and tensor.role in architecture.eight_bit else recipe.low
+
+
+NO_MATRICES = ("ssm_conv1d", "ssm_conv1d_q", "ssm_conv1d_k", "ssm_conv1d_v", "shortconv.conv")
+
+
+def is_matrix(tensor: Tensor, architecture: ArchitectureRow) -> bool:
+    """Return whether the tensor is the weight of a module that MLX can quantize."""
+    left_alone = (*NO_MATRICES, *architecture.unquantized)
+    return len(tensor.shape) > 1 and not tensor.role.endswith(".bias") and tensor.role not in left_alone
+
+
+def _gets_more_bits(name: str, tool: str, *, favoured: bool) -> bool:
+    """Return whether a mixed recipe gives a matrix its higher bits, which the tools tell by its name.
+
+    The output head, and values and down projections in the favoured layers; mlx-vlm adds the embedding.
+    """
+    if "lm_head" in name or (tool == MLX_VLM and "embed_tokens" in name):
+        return True
+    return favoured and any(part in name for part in FAVOURED)
+
+
+FAVOURED = ("v_proj", "v_a_proj", "v_b_proj", "down_proj")
+
+
+def in_more_bits(layer: int, layers: int) -> bool:
+    """Return whether mixed recipes favour a layer: those of the first and last eighth, every third between."""
+    eighth = layers // 8
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
+
+
+def _plain(name: str, tensor: Tensor, *, float32: bool = False) -> Stored:
+    dtype, width = ("F32", F32_BYTES) if float32 else ("BF16", BF16_BYTES)
+    return Stored(name, tensor.shape, dtype, tensor.params * width, tensor.role, dtype, tensor.part)
+
+
+def _quantized(name: str, tensor: Tensor, scheme: Scheme) -> Iterator[Stored]:
+    *rows, columns = tensor.shape
+    packed = (*rows, columns * scheme.bits // 32)
+    groups = (*rows, columns // scheme.group)
+    extras = EXTRA_TENSORS[scheme.mode]
+    each = prod(groups) * GROUP_BYTES[scheme.mode] // len(extras)
+    stem = name.removesuffix("weight")
+    yield Stored(name, packed, "U32", 4 * prod(packed), tensor.role, scheme.name, tensor.part)
+    for extra in extras:
+        yield Stored(stem + extra, groups, DTYPES[scheme.mode], each, tensor.role, scheme.name, tensor.part)

@@ -5,10 +5,11 @@ A file is 8 bytes, a JSON header with a record per tensor, and the tensors witho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from deployfit.architectures.qwen35 import Part
+from deployfit.layers.blueprint import Layer, layer_tensors
+from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.units import GIB
 
 LENGTH_BYTES = 8
@@ -17,40 +18,76 @@ SHARD_BYTES = 5 * GIB  # mlx-lm's MAX_FILE_SIZE_GB; the Hub's checkpoints of 202
 
 
 class Stored(NamedTuple):
-    """A tensor in a file."""
+    """A tensor in a file; `*` in its name stands for the layer's number.
+
+    `role` says what it holds or belongs to, `type` how that is stored (`affine4g64`, `BF16`); several tensors can be
+    needed to store one role.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
+    role: str
+    type: str
     part: Part
 
 
-def file_bytes(tensors: Iterable[Stored], shard_bytes: int = SHARD_BYTES) -> int:
+class Run(NamedTuple):
+    """Tensors that stand together in a file: those of one layer, or of none. Equal layers share their tensors."""
+
+    layer: int
+    tensors: Sequence[Stored]
+
+
+def file_bytes(runs: Iterable[Run], shard_bytes: int = SHARD_BYTES) -> int:
     """Return the bytes of all shards of these tensors, filled one after the other.
 
     The order of the tensors is the writer's; another one changes the digits of offsets in the header, some
     hundred bytes in all.
     """
+    sizes: dict[int, tuple[int, int, int]] = {}  # by identity: tensors, their bytes, those of their records
     total, filled = LENGTH_BYTES + METADATA_BYTES, 0
-    for tensor in tensors:
-        if filled and filled + tensor.nbytes > shard_bytes:
-            total += LENGTH_BYTES + METADATA_BYTES
-            filled = 0
-        total += record_bytes(tensor, filled) + tensor.nbytes
-        filled += tensor.nbytes
+    for layer, tensors in runs:
+        if id(tensors) not in sizes:
+            records = sum(map(_record_bytes, tensors))
+            sizes[id(tensors)] = len(tensors), sum(tensor.nbytes for tensor in tensors), records
+        count, nbytes, records = sizes[id(tensors)]
+        more_digits = len(str(layer)) - 1 if layer != OUTSIDE else 0
+        total += nbytes + records + more_digits * count
+        digits = len(str(filled))
+        if filled + nbytes <= shard_bytes and len(str(filled + nbytes)) == digits:
+            total += 2 * digits * count  # of where each begins and ends
+            filled += nbytes
+            continue
+        for tensor in tensors:
+            if filled and filled + tensor.nbytes > shard_bytes:
+                total += LENGTH_BYTES + METADATA_BYTES
+                filled = 0
+            total += len(str(filled)) + len(str(filled + tensor.nbytes))
+            filled += tensor.nbytes
     return total
 
 
-def record_bytes(tensor: Stored, offset: int) -> int:
-    """Return the bytes of a tensor's record in the header, with its comma.
-
-    >>> record_bytes(Stored("lm_head.weight", (248320, 5120), "BF16", 2542796800, Part.TEXT), 0)
-    86
-    """
-    dimensions = sum(len(str(size)) for size in tensor.shape) + len(tensor.shape) - 1
-    offsets = len(str(offset)) + len(str(offset + tensor.nbytes))
-    return len(tensor.name) + len(tensor.dtype) + dimensions + offsets + RECORD_PUNCTUATION
+def _record_bytes(tensor: Stored) -> int:
+    """Return the bytes of a tensor's record in the header, with its comma and without the digits of its offsets."""
+    dimensions = sum(len(str(size)) for size in tensor.shape) + max(0, len(tensor.shape) - 1)
+    return len(tensor.name) + len(tensor.dtype) + dimensions + RECORD_PUNCTUATION
 
 
 RECORD_PUNCTUATION = len(',"":{"data_offsets":[,],"dtype":"","shape":[]}')
+
+
+def every_tensor(runs: Iterable[Run]) -> Iterator[Stored]:
+    """Yield the tensors by the names that they have in the file."""
+    for layer, tensors in runs:
+        for tensor in tensors:
+            yield tensor if layer == OUTSIDE else tensor._replace(name=tensor.name.replace("*", str(layer), 1))
+
+
+def in_written_order(layer: Layer, hidden: int, index: int, part: Part) -> Iterator[Tensor]:
+    """Yield a layer's tensors as they are written: the first norm, the mixer, the other norms, the rest."""
+    tensors = list(layer_tensors(layer, hidden, index, part))
+    norms, rest = tensors[: len(layer.norms)], tensors[len(layer.norms) :]
+    mixers = sum(layer.mixer is not None and each.of == layer.mixer.kind for each in rest)
+    yield from (*norms[:1], *rest[:mixers], *norms[1:], *rest[mixers:])

@@ -5,22 +5,29 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from deployfit.basis import Basis
-from deployfit.formats.checkpoint import CheckpointRecipe, checkpoint_stored
+from deployfit.formats.checkpoint import CheckpointRecipe, Source, checkpoint_runs
 from deployfit.models import Model
+from deployfit.quants.conventions import conventions
 from deployfit.quants.safetensors import safetensors_weights
 from deployfit.quants.weights import SAFETENSORS, Options, Weights
 
 
 def checkpoint_weights(model: Model, recipe: CheckpointRecipe) -> Weights:
-    """Return a checkpoint's weights: text, vision tower and MTP layer.
+    """Return a checkpoint's weights: text, draft layers and vision tower.
 
-    >>> from deployfit.catalog import checkpoint_recipes, models
-    >>> checkpoint_weights(models()["Qwen3.5-397B-A17B"], checkpoint_recipes()["BF16"]).tensor_bytes
+    >>> from deployfit.catalogue import models, rows
+    >>> from deployfit.formats.checkpoint import RECIPES, recipes_of
+    >>> checkpoint_weights(models()["Qwen3.5-397B-A17B"], recipes_of(rows(RECIPES))["BF16"]).tensor_bytes
     806795875168
     """
-    params = sum(tensor.params for tensor in model.tensors)
+    blueprint = model.blueprint
+    params = sum(tensor.params * len(layers) for tensor, layers in blueprint.tensor_classes(drafts=True))
+    params += sum(tensor.params for tensor in blueprint.vision_tensors())
     basis = Basis.EXACT if recipe.name == "BF16" else Basis.DERIVED
-    return safetensors_weights(recipe.name, SAFETENSORS, checkpoint_stored(model, recipe), params, basis, ())
+    runs = checkpoint_runs(
+        Source(blueprint, conventions(blueprint.model_type).checkpoint_names, model.row.float32_roles), recipe
+    )
+    return safetensors_weights(recipe.name, SAFETENSORS, runs, params, basis, ())
 
 
 class CheckpointQuant(NamedTuple):
@@ -28,6 +35,7 @@ class CheckpointQuant(NamedTuple):
 
     recipe: CheckpointRecipe
     format: str = SAFETENSORS
+    publisher: str = ""
 
     @property
     def name(self) -> str:

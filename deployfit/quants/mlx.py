@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.formats.mlx import MLX_LM, MLX_VLM, MlxRecipe, check_makeable, mlx_tensors, stored_tensors
+from deployfit.formats.mlx import MLX_LM, MLX_VLM, Converted, MlxRecipe, check_makeable, mlx_runs
 from deployfit.models import Model
+from deployfit.parameters import param
+from deployfit.quants.conventions import conventions
 from deployfit.quants.safetensors import safetensors_weights
 from deployfit.quants.weights import MLX, Options, Weights
 
@@ -15,24 +17,30 @@ from deployfit.quants.weights import MLX, Options, Weights
 def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
     """Return what mlx-lm converts a model to, or with the vision tower mlx-vlm.
 
-    >>> from deployfit.catalog import mlx_recipes, models
-    >>> mlx_weights(models()["Qwen3.5-27B"], mlx_recipes()["q4_g64"], vision=True).tensor_bytes
+    >>> from deployfit.catalogue import models, rows
+    >>> from deployfit.formats.mlx import RECIPES
+    >>> recipes = {recipe.name: recipe for recipe in rows(RECIPES)}
+    >>> mlx_weights(models()["Qwen3.5-27B"], recipes["q4_g64"], vision=True).tensor_bytes
     16054266848
     """
     tool = MLX_VLM if vision else MLX_LM
     check_makeable(recipe, tool)
-    params = sum(tensor.params for tensor in mlx_tensors(model.config, vision=vision))
-    stored = stored_tensors(model.config, recipe, model.float32_tensors, tool=tool)
+    blueprint = model.blueprint
+    known = conventions(blueprint.model_type)
+    converted = Converted(blueprint, known.mlx_names, known.architecture, model.row.float32_roles)
+    params = sum(tensor.params * len(layers) for tensor, layers in blueprint.tensor_classes(drafts=False))
+    if vision:
+        params += sum(tensor.params for tensor in blueprint.vision_tensors())
     notes = (recipe.note,) if recipe.note else ()
-    return safetensors_weights(recipe.name, MLX, stored, params, Basis.EXACT, notes)
+    return safetensors_weights(recipe.name, MLX, mlx_runs(converted, recipe, tool), params, Basis.EXACT, notes)
 
 
 def check_options(options: Options) -> None:
     """Raise InputError for what the tools do not do."""
     if options.mtp:
-        raise InputError("mlx-lm and mlx-vlm drop the MTP layer; leave out --mtp")
+        raise InputError(f"mlx-lm and mlx-vlm drop the MTP layer; leave out {param('mtp')}")
     if options.imatrix:
-        raise InputError("mlx-lm and mlx-vlm know no importance matrix; leave out --imatrix")
+        raise InputError(f"mlx-lm and mlx-vlm know no importance matrix; leave out {param('imatrix')}")
 
 
 class MlxQuant(NamedTuple):
@@ -40,6 +48,7 @@ class MlxQuant(NamedTuple):
 
     recipe: MlxRecipe
     format: str = MLX
+    publisher: str = ""
 
     @property
     def name(self) -> str:

@@ -1,151 +1,34 @@
 """Publishers: what unsloth, bartowski, mlx-community and others really ship.
 
-A publisher's recipe is a base recipe and ordered overrides, as rows of data. Where it could be solved, the size
-is counted; else the published size is taken; else the base recipe stands in, and the answer says so.
+A publisher's recipe is a base recipe and ordered overrides, as rows of data. On the models on which it was solved the
+size is counted; else the published size is taken; else the recipe stands in, and the answer says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import NamedTuple
 
-from deployfit.architectures.qwen35 import Part
 from deployfit.basis import Basis
+from deployfit.catalogue import rows
 from deployfit.errors import InputError, unknown
-from deployfit.formats.checkpoint import CheckpointRecipe
-from deployfit.formats.gguf_recipes import LayerLists, Recipe, Rule, of_generation
-from deployfit.formats.mlx import MlxRecipe
-from deployfit.models import Model
+from deployfit.formats import checkpoint, mlx
+from deployfit.formats.gguf_recipes import GENERATIONS, LayerLists, Rule, of_generation, parse_rule
+from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.tensor import OUTSIDE, Part
+from deployfit.models import ORIGINAL_BYTES, Model
+from deployfit.parameters import param
 from deployfit.quants.checkpoint import checkpoint_weights
-from deployfit.quants.gguf import gguf_header_bytes, gguf_weights, ollama_weights
+from deployfit.quants.gguf import gguf_header_bytes, gguf_recipes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_weights
-from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, Weights
-from deployfit.tables import Row, parse_table
+from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, is_model
+from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
+from deployfit.tables import Row, Table
 from deployfit.units import gb
 
-PARTS = tuple(part.value for part in Part)
-BF16_BYTES = 2
 ORIGINAL = "BF16"
-WHAT = ("file", "tensors", "repository")
-
-
-class PublishedSize(NamedTuple):
-    """A row of `data/published_sizes.csv`; exact if `plus_minus_bytes` is 0."""
-
-    publisher: str
-    repo: str
-    model: str
-    recipe: str
-    format: str
-    nbytes: int
-    plus_minus_bytes: int
-    of: str  # what has this size: the file (all shards), its tensors, or the whole repository
-    contains: tuple[str, ...]
-    date: str
-    confidence: str
-    source: str
-    note: str
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it is a number of bytes, not a rounded one."""
-        return self.plus_minus_bytes == 0
-
-
-def is_model(size: PublishedSize) -> bool:
-    """Return whether the size is that of a model: not of an mmproj file, nor of both together."""
-    both = size.format == GGUF and size.of == "repository"
-    return not both and not size.recipe.startswith("mmproj")
-
-
-SIZE_COLUMNS = [
-    "publisher",
-    "repo",
-    "model",
-    "recipe",
-    "format",
-    "bytes",
-    "plus_minus_bytes",
-    "of",
-    "contains",
-    "date",
-    "confidence",
-    "source",
-    "note",
-]
-
-
-def parse_published_sizes(text: str, place: str) -> list[PublishedSize]:
-    """Return the rows of a CSV text with the columns of `data/published_sizes.csv`."""
-
-    def parse(row: Row) -> PublishedSize:
-        return PublishedSize(
-            publisher=row.text("publisher"),
-            repo=row.text("repo"),
-            model=row.text("model"),
-            recipe=row.text("recipe"),
-            format=row.one_of("format", FORMATS),
-            nbytes=row.number("bytes"),
-            plus_minus_bytes=row.number("plus_minus_bytes", least=0),
-            of=row.one_of("of", WHAT),
-            contains=tuple(row.text("contains").split("+")),
-            date=row.text("date", blank=True),
-            confidence=row.one_of("confidence", ("high", "medium", "low")),
-            source=row.text("source"),
-            note=row.text("note", blank=True),
-        )
-
-    return parse_table(text, place, SIZE_COLUMNS, parse)
-
-
-class PublisherRecipe(NamedTuple):
-    """A row of `data/publisher_recipes.csv`: what a publisher's name means for some of the models.
-
-    Not solved: `base` is only the nearest recipe, and `spread` says how far from it such files were seen.
-    """
-
-    publisher: str
-    name: str
-    models: tuple[str, ...]  # patterns
-    base: str
-    generation: str
-    imatrix: bool
-    solved: bool
-    spread_percent: int
-    aliases: tuple[str, ...]
-
-
-RECIPE_COLUMNS = [
-    "publisher",
-    "recipe",
-    "models",
-    "base",
-    "generation",
-    "imatrix",
-    "solved",
-    "spread_percent",
-    "aliases",
-]
-
-
-def parse_publisher_recipes(text: str, place: str) -> list[PublisherRecipe]:
-    """Return the rows of a CSV text with the columns of `data/publisher_recipes.csv`."""
-
-    def parse(row: Row) -> PublisherRecipe:
-        return PublisherRecipe(
-            publisher=row.text("publisher"),
-            name=row.text("recipe"),
-            models=tuple(row.text("models").split()),
-            base=row.text("base"),
-            generation=row.text("generation", blank=True),
-            imatrix=row.flag("imatrix"),
-            solved=row.flag("solved"),
-            spread_percent=row.number("spread_percent", blank=True),
-            aliases=tuple(row.text("aliases", blank=True).split()),
-        )
-
-    return parse_table(text, place, RECIPE_COLUMNS, parse)
 
 
 class PublisherRow(NamedTuple):
@@ -161,30 +44,110 @@ class PublisherRow(NamedTuple):
     joined: bool
 
 
-def parse_publishers(text: str, place: str) -> list[PublisherRow]:
-    """Return the rows of a CSV text with the columns of `data/publishers.csv`."""
-
-    def parse(row: Row) -> PublisherRow:
-        return PublisherRow(
-            name=row.text("publisher"),
-            format=row.one_of("format", FORMATS),
-            repo=row.text("repo"),
-            mtp_models=tuple(row.text("mtp_models", blank=True).split()),
-            joined=row.one_of("layout", ("", "joined")) == "joined",
-        )
-
-    return parse_table(text, place, ["publisher", "format", "repo", "mtp_models", "layout"], parse)
+def _publisher(row: Row) -> PublisherRow:
+    return PublisherRow(
+        name=row.text("publisher"),
+        format=row.one_of("format", FORMATS),
+        repo=row.text("repo"),
+        mtp_models=tuple(row.text("mtp_models", blank=True).split()),
+        joined=row.one_of("layout", ("", "joined")) == "joined",
+    )
 
 
-class Bases(NamedTuple):
-    """The recipes that publishers' recipes start from, and what they override."""
+PUBLISHERS = Table("publishers.csv", ["publisher", "format", "repo", "mtp_models", "layout"], _publisher)
 
-    gguf: Callable[[], Mapping[str, Recipe]]
-    mlx: Callable[[], Mapping[str, MlxRecipe]]
-    checkpoint: Callable[[], Mapping[str, CheckpointRecipe]]
-    overrides: Callable[[], Mapping[tuple[str, str, str], tuple[Rule, ...]]]  # by publisher, recipe, models
-    generations: Callable[[], Mapping[str, Mapping[str, str]]]
-    layer_lists: Callable[[], Mapping[tuple[str, str], LayerLists]]
+
+class PublisherRecipe(NamedTuple):
+    """A row of `data/publisher_recipes.csv`: what a publisher's name means for the models that match a pattern.
+
+    `solved_on` are the models of which it reproduces every published size. On others it is the best guess, or where
+    it was solved on none only the nearest recipe, and `spread_percent` says how far from it such files were seen.
+    """
+
+    publisher: str
+    name: str
+    models: tuple[str, ...]  # patterns
+    base: str
+    generation: str
+    imatrix: bool
+    overrides: str  # their name in `data/publisher_overrides.csv`
+    solved_on: tuple[str, ...]
+    spread_percent: int
+    aliases: tuple[str, ...]
+
+
+def _recipe(row: Row) -> PublisherRecipe:
+    return PublisherRecipe(
+        publisher=row.text("publisher"),
+        name=row.text("recipe"),
+        models=tuple(row.text("models").split()),
+        base=row.text("base"),
+        generation=row.text("generation", blank=True),
+        imatrix=row.flag("imatrix"),
+        overrides=row.text("overrides", blank=True),
+        solved_on=tuple(row.text("solved_on", blank=True).split()),
+        spread_percent=row.number("spread_percent", blank=True),
+        aliases=tuple(row.text("aliases", blank=True).split()),
+    )
+
+
+PUBLISHER_RECIPES = Table(
+    "publisher_recipes.csv",
+    [
+        "publisher",
+        "recipe",
+        "models",
+        "base",
+        "generation",
+        "imatrix",
+        "overrides",
+        "solved_on",
+        "spread_percent",
+        "aliases",
+    ],
+    _recipe,
+)
+
+
+def _override(row: Row) -> tuple[str, Rule]:
+    return row.text("overrides"), parse_rule(row, row.text("tensor"))
+
+
+OVERRIDES = Table("publisher_overrides.csv", ["overrides", "tensor", "when", "tensor_type"], _override)
+
+
+def _layer_lists(row: Row) -> tuple[tuple[str, str], LayerLists]:
+    lists = []
+    for column in LayerLists._fields:
+        numbers = row.text(column).split()
+        if not all(number.isdigit() for number in numbers):
+            row.fault(column, "layers counted from 0")
+            numbers = []
+        lists.append(frozenset(map(int, numbers)))
+    return (row.text("publisher"), row.text("model")), LayerLists(*lists)
+
+
+LAYER_LISTS = Table("publisher_layers.csv", ["publisher", "model", *LayerLists._fields], _layer_lists)
+
+
+@cache
+def all_publishers() -> dict[str, Publisher]:
+    """Return the publishers by name.
+
+    >>> all_publishers()["unsloth"].quant("ud-q4_k_xl").name
+    'unsloth:UD-Q4_K_XL'
+    """
+    recipes, sizes = rows(PUBLISHER_RECIPES), rows(PUBLISHED_SIZES)
+    return {row.name: Publisher(row, recipes, sizes) for row in rows(PUBLISHERS)}
+
+
+@cache
+def _overrides() -> Mapping[str, Sequence[Rule]]:
+    """Return what stands in front of a base recipe, by name."""
+    found: dict[str, list[Rule]] = {}
+    for name, rule in rows(OVERRIDES):
+        found.setdefault(name, []).append(rule)
+    return found
 
 
 def _matches(model: str, patterns: Sequence[str]) -> bool:
@@ -194,23 +157,23 @@ def _matches(model: str, patterns: Sequence[str]) -> bool:
 class Publisher:
     """A publisher: its files by recipe."""
 
-    def __init__(
-        self, row: PublisherRow, recipes: Sequence[PublisherRecipe], sizes: Sequence[PublishedSize], bases: Bases
-    ) -> None:
+    def __init__(self, row: PublisherRow, recipes: Iterable[PublisherRecipe], sizes: Iterable[PublishedSize]) -> None:
         self.row = row
         self._recipes = [recipe for recipe in recipes if recipe.publisher == row.name]
         self._aliases = {alias: recipe.name for recipe in self._recipes for alias in recipe.aliases}
-        self._sizes = [
-            size._replace(recipe=self._aliases.get(size.recipe, size.recipe))
-            for size in sizes
-            if size.publisher == row.name and is_model(size)
-        ]
-        self._bases = bases
+        self._sizes: dict[tuple[str, str], list[PublishedSize]] = {}
+        for size in sizes:
+            if self.has(size):
+                name = self._aliases.get(size.recipe, size.recipe)
+                self._sizes.setdefault((name, size.model), []).append(size)
+        # Counted once: a recipe can be asked for itself, for a size to be checked, and as the nearest to others.
+        # A blueprint is found by identity, which is quicker than by value, and kept so that no other has it.
+        self._counted: dict[tuple[PublisherRecipe, int], tuple[Blueprint, Weights]] = {}
 
     @property
     def names(self) -> list[str]:
         """The recipes that this publisher was seen to use."""
-        return list(dict.fromkeys([recipe.name for recipe in self._recipes] + [size.recipe for size in self._sizes]))
+        return list(dict.fromkeys([recipe.name for recipe in self._recipes] + [name for name, _ in self._sizes]))
 
     def quant(self, name: str) -> PublishedQuant:
         """Return the publisher's recipe of that name or alias, whatever its case."""
@@ -236,8 +199,8 @@ class Publisher:
 
     def best_size(self, name: str, model: str) -> PublishedSize | None:
         """Return the best published size: of a file rather than of a repository, exact, the latest."""
-        found = [size for size in self._sizes if (size.recipe, size.model) == (name, model) and size.of != "repository"]
-        found = found or [size for size in self._sizes if (size.recipe, size.model) == (name, model)]
+        known = self._sizes.get((name, model), [])
+        found = [size for size in known if size.of != "repository"] or known
         return max(found, key=lambda size: (size.is_exact, size.date), default=None)
 
     def nearest(self, name: str, model: Model, nbytes: int) -> Weights:
@@ -247,13 +210,9 @@ class Publisher:
         """
         rules = [rule for rule in self._recipes if rule.name == name]
         if not rules:
-            return checkpoint_weights(model, self._bases.checkpoint()[ORIGINAL])
+            return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[ORIGINAL])
         counted = [self.counted(rule, model) for rule in rules]
         return min(counted, key=lambda weights: abs(weights.file_bytes - nbytes))
-
-    def overrides(self, rule: PublisherRecipe) -> tuple[Rule, ...]:
-        """Return what a rule puts in front of its base recipe."""
-        return self._bases.overrides().get((rule.publisher, rule.name, " ".join(rule.models)), ())
 
     def contents(self, model: str) -> tuple[str, ...]:
         """Return which parts this publisher's files of a model hold."""
@@ -263,112 +222,139 @@ class Publisher:
 
     def counted(self, rule: PublisherRecipe, model: Model) -> Weights:
         """Return the weights that a rule makes of a model."""
-        mtp = _matches(model.name, self.row.mtp_models) and model.config.mtp_num_hidden_layers > 0
-        if self.row.format == GGUF:
-            base = self._bases.gguf()[rule.base]
-            if rule.generation:
-                base = of_generation(base, self._bases.generations()[rule.generation])
-            recipe = base._replace(
-                overrides=self.overrides(rule),
-                layer_lists=self._bases.layer_lists().get((rule.publisher, model.name), LayerLists()),
-            )
-            if self.row.joined:
-                return ollama_weights(model, recipe, imatrix=rule.imatrix)
-            return gguf_weights(model, recipe, imatrix=rule.imatrix, mtp=mtp)
+        key = rule, id(model.blueprint)
+        if key not in self._counted:
+            weights = self._count(rule, model)._replace(publisher=self.row.name)
+            self._counted[key] = model.blueprint, weights
+        return self._counted[key][1]
+
+    def _count(self, rule: PublisherRecipe, model: Model) -> Weights:
         if self.row.format == MLX:
-            return mlx_weights(model, self._bases.mlx()[rule.base], vision=True)
-        return checkpoint_weights(model, self._bases.checkpoint()[rule.base])
+            return mlx_weights(model, _mlx_recipes()[rule.base], vision=True)
+        if self.row.format != GGUF:
+            return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[rule.base])
+        base = gguf_recipes()[rule.base]
+        if rule.generation:
+            base = of_generation(base, rule.generation, rows(GENERATIONS))
+        recipe = base._replace(
+            overrides=tuple(_overrides()[rule.overrides]) if rule.overrides else (),
+            layer_lists=dict(rows(LAYER_LISTS)).get((rule.publisher, model.name), LayerLists()),
+        )
+        if self.row.joined:
+            return ollama_weights(model, recipe, imatrix=rule.imatrix)
+        mtp = _matches(model.name, self.row.mtp_models) and bool(model.blueprint.drafts)
+        return gguf_weights(model, recipe, imatrix=rule.imatrix, mtp=mtp)
+
+
+@cache
+def _mlx_recipes() -> Mapping[str, mlx.MlxRecipe]:
+    return {recipe.name: recipe for recipe in rows(mlx.RECIPES)}
 
 
 class PublishedQuant(NamedTuple):
     """A publisher's recipe."""
 
-    publisher: Publisher
+    owner: Publisher
     recipe: str
 
     @property
     def name(self) -> str:
         """The publisher and its recipe, as a user types them."""
-        return f"{self.publisher.row.name}:{self.recipe}"
+        return f"{self.publisher}:{self.recipe}"
 
     @property
     def format(self) -> str:
         """The format of its files."""
-        return self.publisher.row.format
+        return self.owner.row.format
+
+    @property
+    def publisher(self) -> str:
+        """The publisher's name."""
+        return self.owner.row.name
 
     def advisable(self, model: Model, options: Options) -> bool:
-        """Return whether such a file of the model was seen, or its recipe is solved."""
-        rule = self.publisher.rule(self.recipe, model.name)
-        return bool(self.published(model)) or (rule is not None and rule.solved)
+        """Return whether such a file of the model was seen, or its recipe is solved on it."""
+        rule = self.owner.rule(self.recipe, model.name)
+        return bool(self.published(model)) or (rule is not None and model.name in rule.solved_on)
 
     def published(self, model: Model) -> str:
         """Return the date of the size that was seen."""
-        size = self.publisher.best_size(self.recipe, model.name)
+        size = self.owner.best_size(self.recipe, model.name)
         return "" if size is None else size.date or "undated"
 
     def published_bytes(self, model: Model) -> int:
         """Return the best published size, 0 where none was seen."""
-        size = self.publisher.best_size(self.recipe, model.name)
+        size = self.owner.best_size(self.recipe, model.name)
         return 0 if size is None else size.nbytes
 
     def weights(self, model: Model, options: Options) -> Weights:
-        """Return the weights: counted where the recipe is solved, else as published, else the nearest recipe's."""
+        """Return the weights: counted where the recipe is solved, else as published, else by the nearest recipe."""
         if options.imatrix:
-            raise InputError(f"{self.name}: its publisher has decided about the importance matrix; leave out --imatrix")
-        rule = self.publisher.rule(self.recipe, model.name)
-        published = self.publisher.best_size(self.recipe, model.name)
-        if rule is not None and rule.solved:
-            weights = self.publisher.counted(rule, model)._replace(recipe=self.name, basis=Basis.DERIVED, notes=())
+            raise InputError(
+                f"{self.name}: its publisher has decided about the importance matrix; leave out {param('imatrix')}"
+            )
+        rule = self.owner.rule(self.recipe, model.name)
+        published = self.owner.best_size(self.recipe, model.name)
+        if rule is not None and model.name in rule.solved_on:
+            weights = self.owner.counted(rule, model)._replace(recipe=self.name, basis=Basis.DERIVED, notes=())
         elif published is not None:
             weights = self._measured(model, published)
         elif rule is not None:
-            nearest = self.publisher.counted(rule, model)
-            note = _assumed(rule, self.name, overridden=bool(self.publisher.overrides(rule)))
-            weights = nearest._replace(recipe=self.name, basis=Basis.ASSUMED, notes=(note,))
+            note = _assumed(rule, self.name)
+            weights = self.owner.counted(rule, model)._replace(recipe=self.name, basis=Basis.ASSUMED, notes=(note,))
         else:
             raise InputError(
                 f"no size of {self.name} for {model.name} is known; deployfit quants {model.name} lists what is"
             )
         if options.mtp and not weights.mtp_bytes:
-            raise InputError(f"{self.name}: the file of {model.name} has no MTP layer that is known; leave out --mtp")
+            raise InputError(
+                f"{self.name}: the file of {model.name} has no MTP layer that is known; leave out {param('mtp')}"
+            )
         return weights
 
     def _measured(self, model: Model, published: PublishedSize) -> Weights:
         """Return weights of the published size: the vision tower as it always is, the rest shared out.
 
-        MTP layer and text by their parameters; embedding and experts as in the nearest recipe that can be counted.
+        MTP layer and text by their parameters; the tensors of each as in the nearest recipe that can be counted.
         """
-        params = {
-            part: sum(tensor.params for tensor in model.tensors if tensor.part is part)
-            for part in Part
-            if part.value in published.contains
-        }
+        params = {part: count for part, count in _params(model.blueprint).items() if part.value in published.contains}
         quantized = params.get(Part.TEXT, 0) + params.get(Part.MTP, 0)
-        vision_bytes = BF16_BYTES * params.get(Part.VISION, 0)
+        vision_bytes = ORIGINAL_BYTES * params.get(Part.VISION, 0)
         rest = published.nbytes - vision_bytes
         if published.of != "tensors" and self.format == GGUF:
             rest -= gguf_header_bytes(model, mtp=Part.MTP in params)
         mtp_bytes = rest * params.get(Part.MTP, 0) // quantized
-        text_bytes = rest - mtp_bytes
-        alike = self.publisher.nearest(self.recipe, model, published.nbytes)
+        alike = self.owner.nearest(self.recipe, model, published.nbytes)
+        classes = scaled(alike.classes, Part.TEXT, rest - mtp_bytes)
+        if mtp_bytes:
+            classes += scaled(alike.classes, Part.MTP, mtp_bytes)
+        if vision_bytes:
+            classes += (WeightClass("vision", ORIGINAL, Part.VISION, (OUTSIDE,), vision_bytes),)
         date = f", {published.date}" if published.date else ""
         rounded = "" if published.is_exact else f", rounded to {gb(2 * published.plus_minus_bytes)} GB"
         return Weights(
             recipe=self.name,
             format=self.format,
-            text_bytes=text_bytes,
-            mtp_bytes=mtp_bytes,
-            vision_bytes=vision_bytes,
+            classes=classes,
             file_bytes=published.nbytes,
             params=sum(params.values()),
             basis=Basis.MEASURED,
-            embedding_bytes=text_bytes * alike.embedding_bytes // alike.text_bytes,
-            expert_bytes=text_bytes * alike.expert_bytes // alike.text_bytes,
             notes=(f"weights: the published size ({' + '.join(published.contains)}{date}{rounded}), not counted",),
+            publisher=self.publisher,
         )
 
 
-def _assumed(rule: PublisherRecipe, name: str, *, overridden: bool) -> str:
-    what = "counted by its recipe on other models" if overridden else f"those of the nearest recipe, {rule.base}"
+def _params(blueprint: Blueprint) -> dict[Part, int]:
+    """Return how many numbers each part has."""
+    counts = dict.fromkeys(Part, 0)
+    for tensor, layers in blueprint.tensor_classes(drafts=True):
+        counts[tensor.part] += tensor.params * len(layers)
+    counts[Part.VISION] = sum(tensor.params for tensor in blueprint.vision_tensors())
+    return counts
+
+
+def _assumed(rule: PublisherRecipe, name: str) -> str:
+    solved = rule.solved_on or rule.overrides
+    what = "counted by its recipe on other models" if solved else f"those of the nearest recipe, {rule.base}"
     spread = f"; such files were up to {rule.spread_percent} % larger or smaller" if rule.spread_percent else ""
     return f"weights: no size of {name} is known; {what}{spread}"

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from deployfit.architectures.qwen35 import Part
 from deployfit.basis import Basis
-from deployfit.formats.safetensors import Stored, file_bytes
-from deployfit.quants.weights import Weights, is_embedding, is_expert
+from deployfit.formats.safetensors import Run, Stored, file_bytes
+from deployfit.layers.tensor import Part
+from deployfit.quants.weights import WeightClass, Weights
 
 
 def safetensors_weights(
-    name: str, format_name: str, tensors: Iterable[Stored], params: int, basis: Basis, notes: tuple[str, ...]
+    name: str, format_name: str, runs: Iterable[Run], params: int, basis: Basis, notes: tuple[str, ...]
 ) -> Weights:
     """Return the weights that these tensors are, in files of safetensors."""
-    listed = list(tensors)
-    parts = {part: sum(tensor.nbytes for tensor in listed if tensor.part is part) for part in Part}
-    text = [tensor for tensor in listed if tensor.part is Part.TEXT]
+    listed = list(runs)
     return Weights(
         recipe=name,
         format=format_name,
-        text_bytes=parts[Part.TEXT],
-        mtp_bytes=parts[Part.MTP],
-        vision_bytes=parts[Part.VISION],
+        classes=weight_classes(listed),
         file_bytes=file_bytes(listed),
         params=params,
         basis=basis,
-        embedding_bytes=sum(tensor.nbytes for tensor in text if is_embedding(tensor.name)),
-        expert_bytes=sum(tensor.nbytes for tensor in text if is_expert(tensor.name)),
         notes=notes,
+    )
+
+
+def weight_classes(runs: Iterable[Run]) -> tuple[WeightClass, ...]:
+    """Return the classes of equal tensors; what is needed to store one role is one of them."""
+    same: dict[int, tuple[Sequence[Stored], list[int]]] = {}
+    for layer, tensors in runs:
+        same.setdefault(id(tensors), (tensors, []))[1].append(layer)
+    classes: dict[tuple[str, str, Part, int], list[int]] = {}
+    for tensors, layers in same.values():
+        sizes: dict[tuple[str, str, Part], int] = {}
+        for tensor in tensors:
+            kind = tensor.role, tensor.type, tensor.part
+            sizes[kind] = sizes.get(kind, 0) + tensor.nbytes
+        for (role, type_name, part), nbytes in sizes.items():
+            classes.setdefault((role, type_name, part, nbytes), []).extend(layers)
+    return tuple(
+        WeightClass(role, kind, part, tuple(sorted(at)), size) for (role, kind, part, size), at in classes.items()
     )

@@ -1,0 +1,1 @@
+"""MLX: mlx-lm, and mlx-vlm where images are read."""

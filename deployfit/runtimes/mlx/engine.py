@@ -1,0 +1,185 @@
+"""MLX as a runtime: what mlx-lm allocates for a model, and what its users should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from deployfit.basis import Basis
+from deployfit.errors import InputError
+from deployfit.layers.attention import Attention
+from deployfit.layers.blueprint import Blueprint
+from deployfit.parameters import param
+from deployfit.quants.weights import Options, Weights
+from deployfit.runtimes.mlx.caches import CACHE_STEP, kv_cache_bytes, state_bytes, why_not_quantized
+from deployfit.runtimes.mlx.prefill import prefill_bytes, prefill_upper_bytes
+from deployfit.runtimes.mlx.settings import DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
+from deployfit.runtimes.runtime import MemoryPart
+from deployfit.units import MIB, gb, gib
+
+THRIFTY_PREFILL_STEP = 512
+QUANTIZED_KV_START = 5000  # mlx-lm's default: a shorter cache stays as it is
+MEMORY_LIMIT_SHARE = 95  # percent of the memory: mlx's own limit on every Mac whose GPU limit was not lowered
+WARNED_SHARE = 90  # percent of the GPU limit from which mlx-lm warns
+
+
+class Mlx:
+    """mlx-lm, and mlx-vlm where images are read."""
+
+    name = NAME
+    formats = FORMATS
+
+    def settings(self, context_tokens: int, typed: Mapping[str, str]) -> MlxSettings:
+        """Return settings from what was typed."""
+        return settings_of(context_tokens, typed)
+
+    def check(self, blueprint: Blueprint, settings: MlxSettings) -> None:
+        """Raise InputError for what mlx-lm would refuse, or what the model was not trained for."""
+        trained = blueprint.trained_context
+        if not 1 <= settings.context_tokens <= trained:
+            raise InputError(
+                f"{param('context')}: {settings.context_tokens:,} tokens; choose from 1 to the trained {trained:,}"
+            )
+        reason = why_not_quantized(blueprint) if settings.quantized else ""
+        if reason:
+            raise InputError(f"{param('kv_bits')}: {reason}; choose 16")
+
+    def loaded(
+        self, blueprint: Blueprint, weights: Weights, options: Options, settings: MlxSettings
+    ) -> Sequence[MemoryPart]:
+        """Return the text model, and the vision tower if images are to be read."""
+        if options.mtp:
+            raise InputError(f"mlx-lm and mlx-vlm drop the MTP layer; leave out {param('mtp')}")
+        text = weights.text_bytes
+        detail = f"{weights.recipe}, {weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
+        parts = [MemoryPart("weights", "weights", text, text, weights.basis, detail)]
+        if options.vision:
+            vision = weights.vision_bytes
+            parts.append(MemoryPart("vision", "vision tower", vision, vision, Basis.DERIVED, "as in the file"))
+        return parts
+
+    def running(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> Sequence[MemoryPart]:
+        """Return caches, states and the memory of a prefill."""
+        kv, state = kv_cache_bytes(blueprint, settings), state_bytes(blueprint)
+        work, upper = prefill_bytes(blueprint, settings), prefill_upper_bytes(blueprint, settings)
+        peak = f"peak while a full context is read in; {gib(upper)} with Metal's buffer cache"
+        parts = [MemoryPart("kv_cache", "KV cache", kv, kv, Basis.EXACT, _cached_layers(blueprint))]
+        if state:
+            told = _state_layers(blueprint)
+            parts.append(MemoryPart("recurrent_state", "recurrent state", state, state, Basis.EXACT, told))
+        return [*parts, MemoryPart("compute", "prefill memory", work, upper, Basis.DERIVED, peak)]
+
+    def least_bytes(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
+        """Return all of it: nothing falls as the context grows."""
+        caches = kv_cache_bytes(blueprint, settings) + state_bytes(blueprint)
+        return caches + prefill_bytes(blueprint, settings)
+
+    def straight_until(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
+        """Return the trained context once a chunk and all windows are full."""
+        windows = [mixer.window or mixer.chunk for mixer in blueprint.attentions if isinstance(mixer, Attention)]
+        widest = max(windows, default=0)
+        least = widest + 2 * settings.prefill_step_size if widest else settings.prefill_step_size
+        if settings.context_tokens < least or settings.context_tokens % CACHE_STEP:
+            return settings.context_tokens
+        return blueprint.trained_context // CACHE_STEP * CACHE_STEP
+
+    def context_step(self, settings: MlxSettings) -> int:
+        """Return in which steps the caches grow."""
+        return CACHE_STEP
+
+    def sequences(self, settings: MlxSettings) -> int:
+        """Return one: the caches are those of one sequence."""
+        return 1
+
+    @property
+    def planned(self) -> Sequence[Mapping[str, str]]:
+        """The settings that a plan compares: KV caches of fewer and fewer bits."""
+        return ({}, {"kv_bits": "8"}, {"kv_bits": "4"})
+
+    def brief(self, settings: MlxSettings) -> str:
+        """Return the KV cache in a word or two, and a prefill step that is not the usual one.
+
+        >>> RUNTIME.brief(MlxSettings(1, 8, 512))
+        'KV 8 bits, step 512'
+        """
+        kv = f"KV {settings.kv_bits} bits"
+        step = settings.prefill_step_size
+        return kv if step == DEFAULT_PREFILL_STEP else f"{kv}, step {step}"
+
+    def headline(self, settings: MlxSettings) -> str:
+        """Return the settings in words."""
+        kv = f"{settings.kv_bits}-bit" if settings.quantized else "bf16"
+        return f"context {settings.context_tokens:,} tokens, KV {kv}, prefill step {settings.prefill_step_size:,}"
+
+    def columns(self, settings: MlxSettings) -> Mapping[str, int | str | bool | None]:
+        """Return the settings by parameter."""
+        return {"kv_bits": settings.kv_bits, "prefill_step_size": settings.prefill_step_size}
+
+    def thriftier(self, blueprint: Blueprint, settings: MlxSettings) -> Iterator[tuple[Mapping[str, str], MlxSettings]]:
+        """Yield what needs less: a smaller prefill step costs speed, a quantized cache precision."""
+        if settings.prefill_step_size > THRIFTY_PREFILL_STEP:
+            step = settings._replace(prefill_step_size=THRIFTY_PREFILL_STEP)
+            yield {"prefill_step_size": str(THRIFTY_PREFILL_STEP)}, step
+        if not settings.quantized and not why_not_quantized(blueprint):
+            for bits in (8, 4):
+                yield {"kv_bits": str(bits)}, settings._replace(kv_bits=bits)
+
+    def notes(
+        self, blueprint: Blueprint, settings: MlxSettings, weights_bytes: int, total_bytes: int, limit_bytes: int
+    ) -> Sequence[str]:
+        """Return mlx-lm's own warning, and what happens beyond the limit."""
+        notes = []
+        if weights_bytes > limit_bytes * WARNED_SHARE // 100:
+            notes.append(
+                f"mlx-lm warns that a model of {weights_bytes // MIB} MB is close to the maximum recommended"
+                f" size of {limit_bytes // MIB} MB and can be slow"
+            )
+        if total_bytes > limit_bytes:
+            notes.append(
+                f"beyond the GPU limit MLX does not fail but goes on, up to {MEMORY_LIMIT_SHARE} % of the memory;"
+                " macOS then swaps, and it gets slow"
+            )
+        if settings.quantized:
+            notes.append(
+                f"KV of {settings.kv_bits} bits is counted from the first token: --quantized-kv-start 0;"
+                f" by default mlx-lm quantizes from {QUANTIZED_KV_START:,} tokens on"
+            )
+        return notes
+
+    def upper_note(self, upper: str) -> str:
+        """Return what is known of Metal's buffer cache."""
+        return (
+            f"with Metal's buffer cache up to {upper} GiB of prefill memory were seen to stay with the process;"
+            " MLX gives the cache back when memory is short"
+        )
+
+    def left_out(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> Sequence[str]:
+        """Return what a server keeps."""
+        return ["prompt caches that mlx_lm.server keeps (up to 10)"]
+
+
+def _cached_layers(blueprint: Blueprint) -> str:
+    count = len(blueprint.attentions)
+    windows = sorted(
+        {mixer.window or mixer.chunk for mixer in blueprint.attentions if isinstance(mixer, Attention)} - {0}
+    )
+    told = f"{count} of {len(blueprint.layers)} layers have one"
+    if not windows:
+        return told
+    narrow = sum(isinstance(mixer, Attention) and bool(mixer.window or mixer.chunk) for mixer in blueprint.attentions)
+    return f"{told}, {narrow} of them of {' or '.join(f'{window:,}' for window in windows)} tokens"
+
+
+STATE_NAMES = {
+    "delta_net": "linear-attention",
+    "kimi_delta": "linear-attention",
+    "mamba2": "Mamba-2",
+    "short_convolution": "short-convolution",
+}
+
+
+def _state_layers(blueprint: Blueprint) -> str:
+    kind = STATE_NAMES[blueprint.recurrents[0].kind]
+    return f"{len(blueprint.recurrents)} {kind} layers, fixed per sequence"
+
+
+RUNTIME = Mlx()
