@@ -1,4 +1,4 @@
-"""Does this model fit my Mac, and how will it run? Memory and speed of Qwen3.5 models under llama.cpp and MLX.
+"""Does this model fit my Mac, and how will it run? Memory and speed under llama.cpp and MLX, to the byte.
 
 The names below are the library; each is imported when it is used, so that `import deployfit` costs nothing.
 """
@@ -8,37 +8,45 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deployfit.api.fits import fit, plan
-    from deployfit.api.lists import list_macs, list_models, list_quants
-    from deployfit.api.proofs import check, validate
-    from deployfit.api.recommendations import recommend
-    from deployfit.api.sweeps import sweep
     from deployfit.errors import DeployfitError
+    from deployfit.questions.check import check
+    from deployfit.questions.fit import fit
+    from deployfit.questions.macs import macs
+    from deployfit.questions.models import models
+    from deployfit.questions.plan import plan
+    from deployfit.questions.quants import quants
+    from deployfit.questions.recommend import recommend
+    from deployfit.questions.sweep import sweep
+    from deployfit.questions.table import table
+    from deployfit.questions.validate import validate
 
 __version__ = "0.1.0"
 __all__ = [
     "DeployfitError",
     "check",
     "fit",
-    "list_macs",
-    "list_models",
-    "list_quants",
+    "macs",
+    "models",
     "plan",
+    "quants",
     "recommend",
     "sweep",
+    "table",
     "validate",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Return one of the names when it is asked for."""
+    if name == "DeployfitError":
+        from deployfit.errors import DeployfitError
+
+        return DeployfitError
     if name not in __all__:
         raise AttributeError(f"module 'deployfit' has no attribute {name!r}")
     from importlib import import_module
 
-    from deployfit.api import NAMES
-
-    return getattr(import_module(f"deployfit.api.{NAMES[name]}" if name in NAMES else "deployfit.errors"), name)
+    return getattr(import_module(f"deployfit.questions.{name}"), name)
 
 
 def __dir__() -> list[str]:

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from deployfit.exit_codes import BAD_INPUT, HUB_NOT_ASKED
+from deployfit.parameters import python
+
 MAX_ECHO = 60
 
 
 class DeployfitError(Exception):
-    """Base of every error that deployfit raises on purpose; its text is one line (exit code 2, or as said)."""
+    """Base of every error that deployfit raises on purpose; its text is one line.
+
+    Parameters in it are marked until a door has spelled them; as text they are spelled as in Python.
+    """
+
+    exit_code = BAD_INPUT
+
+    def __str__(self) -> str:
+        return python(super().__str__())
+
+    @property
+    def marked(self) -> str:
+        """The text with its parameters marked."""
+        return super().__str__()
 
 
 class InputError(DeployfitError):
@@ -24,7 +40,9 @@ class DataError(DeployfitError):
 
 
 class HubError(DeployfitError):
-    """The Hub could not be asked, or answered what cannot be used; what the user typed may be right (exit code 3)."""
+    """The Hub could not be asked, or answered what cannot be used; what the user typed may be right."""
+
+    exit_code = HUB_NOT_ASKED
 
 
 def quoted(text: object) -> str:

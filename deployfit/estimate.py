@@ -1,94 +1,84 @@
-"""The estimate: what a running model needs, part by part, and how each part is known."""
+"""The estimate: what a running model needs, as a list of parts, each with how it is known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from deployfit.basis import Basis
-from deployfit.formats.mmproj import mmproj_tensor_bytes
 from deployfit.models import Model
-from deployfit.quants.weights import GGUF, Options, Weights
-from deployfit.runtimes.running import Settings
+from deployfit.quants.weights import Options, Weights
+from deployfit.runtimes.runtime import MemoryPart, Runtime
+
+# The columns of a row of sizes: which parts each adds up. A part that is named in none has a column of its own.
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "weights_bytes": ("weights",),
+    "kv_cache_bytes": ("kv_cache",),
+    "recurrent_state_bytes": ("recurrent_state",),
+    "compute_buffer_bytes": ("compute",),
+    "output_bytes": ("output",),
+    "vision_bytes": ("vision", "image"),
+    "mtp_bytes": ("draft_weights", "draft_kv_cache", "draft_state", "draft_compute", "draft_output"),
+}
+COLUMN_OF: Mapping[str, str] = {part: column for column, parts in COLUMNS.items() for part in parts}
+COMPUTE_UPPER = "compute_buffer_upper_bytes"
 
 
 class Estimate(NamedTuple):
-    """What a running model occupies, in bytes; the parts do not overlap and add up to the total.
+    """What a running model occupies; the parts do not overlap and those that are there at the start add up."""
 
-    `mtp_bytes` is all that drafting with the MTP layer adds, its weights included; `compute_buffer_upper_bytes`
-    bounds the working memory.
-    """
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    recurrent_state_bytes: int
-    compute_buffer_bytes: int
-    compute_buffer_upper_bytes: int
-    vision_bytes: int
-    mtp_bytes: int
+    parts: tuple[MemoryPart, ...]
 
     @property
-    def parts(self) -> Mapping[str, int]:
-        """The parts of the total by name."""
-        return {
-            "weights": self.weights_bytes,
-            "kv_cache": self.kv_cache_bytes,
-            "recurrent_state": self.recurrent_state_bytes,
-            "compute_buffer": self.compute_buffer_bytes,
-            "vision": self.vision_bytes,
-            "mtp": self.mtp_bytes,
-        }
+    def at_start(self) -> list[MemoryPart]:
+        """The parts that are there from the start."""
+        return [part for part in self.parts if not part.later]
 
     @property
     def total_bytes(self) -> int:
-        """All parts together."""
-        return sum(self.parts.values())
+        """All parts at the start together."""
+        return sum(part.nbytes for part in self.at_start)
+
+    @property
+    def later_bytes(self) -> int:
+        """The most that grows in use."""
+        return sum(part.upper_bytes for part in self.parts if part.later)
+
+    def machine_bytes(self, machine: int) -> int:
+        """Return what one machine holds at the start."""
+        return sum(part.nbytes for part in self.at_start if part.machine == machine)
+
+    def bytes_of(self, *names: str) -> int:
+        """Return the parts of these names together, at the start."""
+        return sum(part.nbytes for part in self.at_start if part.name in names)
+
+    def upper_bytes_of(self, *names: str) -> int:
+        """Return the upper bounds of the parts of these names together."""
+        return sum(part.upper_bytes for part in self.at_start if part.name in names)
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The parts as columns of a row of sizes."""
+        return {column: self.bytes_of(*parts) for column, parts in COLUMNS.items()}
+
+    def basis_of(self, *names: str) -> Basis | None:
+        """Return how the parts of these names are known, the weakest of them; None where there is none."""
+        order = list(Basis)
+        return max((part.basis for part in self.parts if part.name in names), key=order.index, default=None)
 
 
-# How the parts beside the weights are known. llama.cpp's compute buffers equal the engine's own on a GPU-like
-# device, but Metal is known from its rules and a few logs; MLX's prefill memory is a rule with a measured error;
-# drafting is counted by rules, not held against the engine.
-PART_BASIS: Mapping[str, Basis] = {
-    "kv_cache": Basis.EXACT,
-    "recurrent_state": Basis.EXACT,
-    "compute_buffer": Basis.DERIVED,
-    "vision": Basis.DERIVED,
-    "mtp": Basis.DERIVED,
-}
+def file_basis(weights: Weights) -> Basis:
+    """Return how the size of the file as a whole is known: what stands around the tensors is a rule."""
+    return Basis.DERIVED if weights.basis is Basis.EXACT else weights.basis
 
 
-def part_basis(weights: Weights) -> Mapping[str, Basis]:
-    """Return how each part is known, the file as a whole too: what stands around the tensors is a rule."""
-    file = Basis.DERIVED if weights.basis is Basis.EXACT else weights.basis
-    return {"weights": weights.basis, **PART_BASIS, "file": file}
-
-
-def estimate(model: Model, weights: Weights, settings: Settings, options: Options) -> Estimate:
+def estimate(model: Model, weights: Weights, runtime: Runtime, settings: Any, options: Options) -> Estimate:
     """Return what the runtime allocates for this model and these settings."""
-    memory = settings.memory(model.config)
-    return Estimate(
-        weights_bytes=weights.text_bytes,
-        kv_cache_bytes=memory.kv_cache_bytes,
-        recurrent_state_bytes=memory.recurrent_state_bytes,
-        compute_buffer_bytes=memory.work_bytes,
-        compute_buffer_upper_bytes=memory.work_upper_bytes,
-        vision_bytes=vision_bytes(model, weights) if options.vision else 0,
-        mtp_bytes=weights.mtp_bytes + settings.mtp_bytes(model.config) if options.mtp else 0,
-    )
+    loaded = runtime.loaded(model.blueprint, weights, options, settings)
+    return Estimate((*loaded, *runtime.running(model.blueprint, settings, options)))
 
 
-def least_bytes(model: Model, weights: Weights, settings: Settings, options: Options) -> int:
+def least_bytes(model: Model, weights: Weights, runtime: Runtime, settings: Any, options: Options) -> int:
     """Return a lower bound of the estimate's total that never falls as the context grows."""
-    total = weights.text_bytes + settings.least_bytes(model.config)
-    if options.vision:
-        total += vision_bytes(model, weights)
-    if options.mtp:
-        total += weights.mtp_bytes + settings.mtp_bytes(model.config)
-    return total
-
-
-def vision_bytes(model: Model, weights: Weights) -> int:
-    """Return the vision tower's bytes: as in the files, or llama.cpp's mmproj beside them."""
-    if weights.format == GGUF and not weights.vision_bytes:
-        return mmproj_tensor_bytes(model.config.vision)
-    return weights.vision_bytes
+    loaded = runtime.loaded(model.blueprint, weights, options, settings)
+    return sum(part.nbytes for part in loaded) + runtime.least_bytes(model.blueprint, settings, options)

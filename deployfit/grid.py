@@ -1,7 +1,7 @@
 """Many answers at once: models x quants x settings x contexts x Macs, in arrays, equal to `fit` at every point.
 
 What does not depend on the Mac is counted once, what does not depend on the quant once for all quants; the largest
-contexts come from one curve per model and settings. The arrays have the axes model, quant, settings, context, place,
+contexts come from one curve per model and settings. The arrays have the axes model, quant, settings, context, machine,
 in this order, and leave out those that they do not depend on. What cannot be made or run is MISSING in them.
 """
 
@@ -15,17 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deployfit.errors import InputError
-from deployfit.estimate import vision_bytes
-from deployfit.hardware import Place
+from deployfit.estimate import COLUMN_OF
+from deployfit.estimate import COLUMNS as PART_COLUMNS
+from deployfit.hardware.machine import Machine
 from deployfit.models import Model
+from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant, Weights
-from deployfit.runtimes.running import Settings
+from deployfit.runtimes import registry
+from deployfit.runtimes.runtime import MemoryPart, Runtime
 from deployfit.speed import NO_SPEEDS, Speeds, decode_seconds, prefill_seconds, work_of
 from deployfit.units import four_digits
-from deployfit.verdict import Verdict
+from deployfit.verdict import JUDGED, Verdict
 
 MISSING = -1
-VERDICTS = tuple(Verdict)  # a code in the arrays is a position here
+VERDICTS = JUDGED  # a code in the arrays is a position here
 
 Bytes = NDArray[np.int64]
 Codes = NDArray[np.int8]
@@ -33,23 +36,24 @@ Column = NDArray[Any] | int | str | bool | None
 
 
 class Grid(NamedTuple):
-    """What is asked: every combination. All quants are of one format, all settings of the runtime that loads it.
+    """What is asked: every combination. The runtime loads all the quants, and the settings are its own.
 
     The context of the settings does not matter: each of `contexts` takes its place.
     """
 
     models: Sequence[Model]
     quants: Sequence[Quant]
-    settings: Sequence[Settings]
+    runtime: Runtime
+    settings: Sequence[Any]
     contexts: Sequence[int]
-    places: Sequence[Place]
+    machines: Sequence[Machine]
     options: Options = Options()
     speeds: Speeds = NO_SPEEDS
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
         """How many there are along each axis."""
-        return len(self.models), len(self.quants), len(self.settings), len(self.contexts), len(self.places)
+        return len(self.models), len(self.quants), len(self.settings), len(self.contexts), len(self.machines)
 
     @property
     def points(self) -> int:
@@ -57,11 +61,11 @@ class Grid(NamedTuple):
         return prod(self.shape)
 
 
-class Swept(NamedTuple):
+class GridResult(NamedTuple):
     """The answers. `refusals` says of what is MISSING why, each reason once.
 
-    `loaded_bytes` are text, vision tower and MTP layer, `running_bytes` KV cache, recurrent state, working memory and
-    what drafting allocates, on an axis of their own.
+    `loaded_bytes` and `running_bytes` have the columns of sizes (PART_COLUMNS) on an axis of their own: what of the
+    weights is loaded, and what is allocated beside them.
     """
 
     grid: Grid
@@ -69,14 +73,14 @@ class Swept(NamedTuple):
     loaded_bytes: Bytes  # model, quant, part
     running_bytes: Bytes  # model, settings, context, part
     total_bytes: Bytes  # model, quant, settings, context
-    verdicts: Codes  # model, quant, settings, context, place
-    max_context_tokens: Bytes  # model, quant, settings, place
+    verdicts: Codes  # model, quant, settings, context, machine
+    max_context_tokens: Bytes  # model, quant, settings, machine
     refusals: Sequence[str]
 
     @property
     def answered(self) -> int:
         """How many points are not missing."""
-        return int((self.total_bytes != MISSING).sum()) * len(self.grid.places)
+        return int((self.total_bytes != MISSING).sum()) * len(self.grid.machines)
 
     def count(self, verdict: Verdict) -> int:
         """Return how many points have a verdict."""
@@ -91,20 +95,16 @@ class Swept(NamedTuple):
         grid = self.grid
         shape = grid.shape[2:]
         shared = {name: _along(values, axis, 3) for name, axis, values in _axis_columns(grid)}
-        budgets = np.array([place.budget_bytes for place in grid.places], np.int64)
+        budgets = np.array([machine.budget_bytes for machine in grid.machines], np.int64)
         for m, q in np.ndindex(grid.shape[:2]):
             weights, total = self.weights[m][q], self.total_bytes[m, q, :, :, None]
             there = np.broadcast_to(total != MISSING, shape)
             if weights is None or not there.any():
                 continue
-            text, vision, mtp = self.loaded_bytes[m, q].tolist()
-            cache, state, work, drafting = np.moveaxis(self.running_bytes[m, :, :, :, None], 2, 0)
+            sizes = self.loaded_bytes[m, q] + np.maximum(self.running_bytes[m], 0)
             points = {
                 **shared,
-                "kv_cache_bytes": cache,
-                "recurrent_state_bytes": state,
-                "compute_buffer_bytes": work,
-                "mtp_bytes": mtp + drafting,
+                **{name: sizes[:, :, None, index] for index, name in enumerate(PART_COLUMNS)},
                 "total_bytes": total,
                 "headroom_bytes": budgets - total,
                 "verdict": VERDICT_NAMES[self.verdicts[m, q]],
@@ -119,25 +119,26 @@ class Swept(NamedTuple):
                 "weights_basis": weights.basis.value,
                 "tensor_bytes": weights.tensor_bytes,
                 "file_bytes": weights.file_bytes,
-                "weights_bytes": text,
-                "vision_bytes": vision,
                 **{name: np.broadcast_to(array, shape)[there] for name, array in points.items()},
             }
-            yield {name: columns[name] for name in COLUMNS}
+            yield {name: columns.get(name) for name in COLUMNS}
 
     def _speeds(self, m: int, weights: Weights) -> Mapping[str, NDArray[Any]]:
         """Return tokens per second at every setting, context and place, None where they are not known."""
         grid = self.grid
         speeds = {name: np.full(grid.shape[2:], None, object) for name in SPEED_COLUMNS}
-        config = grid.models[m].config
-        for p, place in enumerate(grid.places):
-            chip = grid.speeds.chip(place.mac)
+        blueprint = grid.models[m].blueprint
+        for p, machine in enumerate(grid.machines):
+            chip = grid.speeds.chip(machine.mac)
             if chip is None:
                 continue
             for s, how in enumerate(grid.settings):
-                coefficients = grid.speeds.coefficients[how.runtime]
-                cache, state = (np.maximum(self.running_bytes[m, s, :, part], 0) // how.sequences for part in (0, 1))
-                work = work_of(config, weights, state, coefficients)
+                coefficients = grid.speeds.coefficients[grid.runtime.name]
+                sequences = grid.runtime.sequences(how)
+                cache, state = (
+                    np.maximum(self.running_bytes[m, s, :, part], 0) // sequences for part in (CACHE, STATE)
+                )
+                work = work_of(blueprint, weights, state, coefficients)
                 seconds = (
                     decode_seconds(chip, coefficients, work, 0 * cache),
                     decode_seconds(chip, coefficients, work, cache),
@@ -155,6 +156,8 @@ class Swept(NamedTuple):
 
 VERDICT_NAMES = np.array([verdict.value for verdict in VERDICTS], object)
 
+PARTS = list(PART_COLUMNS)
+CACHE, STATE = PARTS.index("kv_cache_bytes"), PARTS.index("recurrent_state_bytes")
 COLUMNS = (
     "model",
     "recipe",
@@ -164,22 +167,12 @@ COLUMNS = (
     "macos",
     "memory_bytes",
     "context_tokens",
-    "kv_type_k",
-    "kv_type_v",
-    "parallel",
-    "ubatch",
-    "kv_bits",
-    "prefill_step_size",
+    *dict.fromkeys(column for name in registry.names() for column in registry.columns(name)),
     "imatrix",
     "weights_basis",
     "tensor_bytes",
     "file_bytes",
-    "weights_bytes",
-    "kv_cache_bytes",
-    "recurrent_state_bytes",
-    "compute_buffer_bytes",
-    "vision_bytes",
-    "mtp_bytes",
+    *PARTS,
     "total_bytes",
     "gpu_limit_bytes",
     "reserve_bytes",
@@ -202,16 +195,18 @@ def rows_of(block: Mapping[str, Column]) -> Iterator[tuple[int | str | bool | No
 
 
 def _axis_columns(grid: Grid) -> Iterator[tuple[str, int, Sequence[object]]]:
-    """Yield what a row says of its settings, its context and its place: name, axis within a block, values."""
-    yield "runtime", 0, [each.runtime for each in grid.settings]
-    for name in grid.settings[0].columns if grid.settings else ():
-        yield name, 0, [each.columns[name] for each in grid.settings]
+    """Yield what a row says of its settings, its context and its machine: name, axis within a block, values."""
+    known = [grid.runtime.columns(how) for how in grid.settings]
+    yield "runtime", 0, [grid.runtime.name] * len(known)
+    for name in COLUMNS:
+        if name in known[0]:
+            yield name, 0, [each[name] for each in known]
     yield "context_tokens", 1, list(grid.contexts)
-    yield "mac", 2, [place.mac.name for place in grid.places]
-    yield "macos", 2, [place.macos for place in grid.places]
-    yield "memory_bytes", 2, [place.mac.memory_bytes for place in grid.places]
-    yield "gpu_limit_bytes", 2, [place.limit.limit_bytes for place in grid.places]
-    yield "reserve_bytes", 2, [place.reserve_bytes for place in grid.places]
+    yield "mac", 2, [machine.mac.name for machine in grid.machines]
+    yield "macos", 2, [machine.macos for machine in grid.machines]
+    yield "memory_bytes", 2, [machine.mac.memory_bytes for machine in grid.machines]
+    yield "gpu_limit_bytes", 2, [machine.limit.limit_bytes for machine in grid.machines]
+    yield "reserve_bytes", 2, [machine.reserve_bytes for machine in grid.machines]
 
 
 def _along(values: Sequence[object], axis: int, axes: int) -> NDArray[Any]:
@@ -219,105 +214,100 @@ def _along(values: Sequence[object], axis: int, axes: int) -> NDArray[Any]:
     return np.array(values, object).reshape([-1 if each == axis else 1 for each in range(axes)])
 
 
-def sweep(grid: Grid) -> Swept:
+def sweep(grid: Grid) -> GridResult:
     """Return the answer at every point of a grid.
 
-    >>> from deployfit.ask import SHELF, find_model, find_place, settings_of
-    >>> from deployfit.quants.find import find_quant
-    >>> places = [find_place(mac, None, None) for mac in ("16", "24", "32")]
-    >>> quants = [find_quant("Q4_K_M", SHELF)]
-    >>> grid = Grid([find_model("Qwen3.5-27B")], quants, [settings_of("llama.cpp", 1, {})], [32768], places)
-    >>> [VERDICTS[code].words for code in sweep(grid).verdicts.ravel()]
+    >>> from deployfit.quants.lookup import find_quant
+    >>> from deployfit.questions.resolve import find_model, machine_of
+    >>> machines = [machine_of(mac) for mac in ("16", "24", "32")]
+    >>> runtime = registry.runtime("llama.cpp")
+    >>> models, quants, settings = [find_model("Qwen3.5-27B")], [find_quant("Q4_K_M")], [runtime.settings(1, {})]
+    >>> grid = Grid(models, quants, runtime, settings, [32768], machines)
+    >>> [VERDICTS[code].headline for code in sweep(grid).verdicts.ravel()]
     ['does not fit', 'needs raised limit', 'fits']
     """
     refusals: dict[str, None] = {}
     weights = [[_weights(model, quant, grid.options, refusals) for quant in grid.quants] for model in grid.models]
-    models, quants, settings, contexts, places = grid.shape
-    loaded = np.full((models, quants, 3), MISSING, np.int64)
-    running = np.full((models, settings, contexts, 4), MISSING, np.int64)
-    largest = np.full((models, quants, settings, places), MISSING, np.int64)
-    budgets = np.array([place.budget_bytes for place in grid.places], np.int64)
+    models, quants, settings, contexts, machines = grid.shape
+    loaded = np.full((models, quants, len(PARTS)), MISSING, np.int64)
+    running = np.full((models, settings, contexts, len(PARTS)), MISSING, np.int64)
+    largest = np.full((models, quants, settings, machines), MISSING, np.int64)
+    budgets = np.array([machine.budget_bytes for machine in grid.machines], np.int64)
     for m, model in enumerate(grid.models):
         for q, each in enumerate(weights[m]):
             if each is not None:
-                loaded[m, q] = _loaded(model, each, grid.options)
+                loaded[m, q] = _columns(grid.runtime.loaded(model.blueprint, each, grid.options, grid.settings[0]))
         made = loaded[m, :, 0] != MISSING
         spare = budgets - loaded[m, made].sum(axis=1)[:, None]
         for s, how in enumerate(grid.settings):
-            if not made.any() or not _runs(model, how.with_context(_trained(model)), grid.options, refusals):
+            if not made.any() or not _runs(grid, model, how.with_context(_trained(model)), refusals):
                 continue
-            largest[m, made, s] = _Growth(model, how, grid.options).largest_context(spare)
+            largest[m, made, s] = _Growth(grid, model, how).largest_context(spare)
             for c, tokens in enumerate(grid.contexts):
                 at = how.with_context(tokens)
-                if _runs(model, at, grid.options, refusals):
-                    running[m, s, c] = _running(model, at, grid.options)
+                if _runs(grid, model, at, refusals):
+                    running[m, s, c] = _columns(grid.runtime.running(model.blueprint, at, grid.options))
     total = loaded.sum(axis=2)[:, :, None, None] + running.sum(axis=3)[:, None]
     missing = (loaded[:, :, None, None, 0] == MISSING) | (running[:, None, :, :, 0] == MISSING)
     total[missing] = MISSING
-    return Swept(
+    return GridResult(
         grid=grid,
         weights=weights,
         loaded_bytes=loaded,
         running_bytes=running,
         total_bytes=total,
-        verdicts=_verdicts(total, missing, grid.places),
+        verdicts=_verdicts(total, missing, grid.machines),
         max_context_tokens=largest,
         refusals=tuple(refusals),
     )
 
 
-def require_answers(swept: Sequence[Swept]) -> None:
+def require_answers(results: Sequence[GridResult]) -> None:
     """Raise InputError if there is no answer at all, with the first reason."""
-    if not any(each.answered for each in swept):
-        raise InputError(next((reason for each in swept for reason in each.refusals), "nothing was asked for"))
+    if not any(each.answered for each in results):
+        raise InputError(next((reason for each in results for reason in each.refusals), "nothing was asked for"))
 
 
 def _weights(model: Model, quant: Quant, options: Options, refusals: dict[str, None]) -> Weights | None:
     try:
-        if options.mtp and not model.config.mtp_num_hidden_layers:
-            raise InputError(f"{model.name} has no MTP layer; leave out --mtp")
+        if options.mtp and not model.blueprint.drafts:
+            raise InputError(f"{model.name} has no MTP layer; leave out {param('mtp')}")
         return quant.weights(model, options)
     except InputError as error:
-        refusals[str(error)] = None
+        refusals[error.marked] = None
         return None
 
 
-def _runs(model: Model, settings: Settings, options: Options, refusals: dict[str, None]) -> bool:
+def _runs(grid: Grid, model: Model, settings: Any, refusals: dict[str, None]) -> bool:
     """Return whether a model runs with these settings, which `fit` checks before it answers."""
     try:
-        settings.check(model.config)
-        if options.mtp:
-            settings.mtp_bytes(model.config)
+        grid.runtime.check(model.blueprint, settings)
+        return True
     except InputError as error:
-        refusals[str(error)] = None
+        refusals[error.marked] = None
         return False
-    return True
 
 
-def _loaded(model: Model, weights: Weights, options: Options) -> tuple[int, int, int]:
-    """Return what of the weights is loaded: text, vision tower, MTP layer."""
-    vision = vision_bytes(model, weights) if options.vision else 0
-    return weights.text_bytes, vision, weights.mtp_bytes if options.mtp else 0
-
-
-def _running(model: Model, settings: Settings, options: Options) -> tuple[int, int, int, int]:
-    """Return what runs beside it: KV cache, recurrent state, working memory, drafting."""
-    memory = settings.memory(model.config)
-    drafting = settings.mtp_bytes(model.config) if options.mtp else 0
-    return memory.kv_cache_bytes, memory.recurrent_state_bytes, memory.work_bytes, drafting
+def _columns(parts: Sequence[MemoryPart]) -> list[int]:
+    """Return what is there at the start, added up by columns."""
+    sizes = dict.fromkeys(PARTS, 0)
+    for part in parts:
+        if not part.later:
+            sizes[COLUMN_OF[part.name]] += part.nbytes
+    return list(sizes.values())
 
 
 def _trained(model: Model) -> int:
-    return model.config.max_position_embeddings
+    return model.blueprint.trained_context
 
 
-def _verdicts(total: Bytes, missing: NDArray[np.bool_], places: Sequence[Place]) -> Codes:
+def _verdicts(total: Bytes, missing: NDArray[np.bool_], machines: Sequence[Machine]) -> Codes:
     """Return the codes of the verdicts; for each Mac three comparisons with everything else."""
-    codes = np.empty((len(places), *total.shape), np.int8)
-    for code, place in zip(codes, places, strict=True):
-        tight = max(place.budget_bytes, place.limit.limit_bytes)
-        raised = max(tight, place.highest_total_bytes)
-        code[...] = total > place.budget_bytes
+    codes = np.empty((len(machines), *total.shape), np.int8)
+    for code, machine in zip(codes, machines, strict=True):
+        tight = max(machine.budget_bytes, machine.limit.limit_bytes)
+        raised = max(tight, machine.highest_total_bytes)
+        code[...] = total > machine.budget_bytes
         code += total > tight
         code += total > raised
         code[missing] = MISSING
@@ -331,9 +321,10 @@ class _Growth:
     after it, is small enough.
     """
 
-    def __init__(self, model: Model, settings: Settings, options: Options) -> None:
-        self._model, self._settings, self._options = model, settings, options
-        trained, step = _trained(model), settings.context_step
+    def __init__(self, grid: Grid, model: Model, settings: Any) -> None:
+        self._runtime, self._blueprint, self._options = grid.runtime, model.blueprint, grid.options
+        self._settings, self._step = settings, grid.runtime.context_step(settings)
+        trained, step = _trained(model), self._step
         steps = -(-trained // step)
         self._tokens = np.minimum(np.arange(steps + 1, dtype=np.int64) * step, trained)
         self._bytes = np.zeros(steps + 1, np.int64)  # the first is that of no context and not used
@@ -345,7 +336,7 @@ class _Growth:
     def largest_context(self, spare: Bytes) -> Bytes:
         """Return the largest contexts for which so many bytes are enough, 0 where there is none."""
         found = self._last_within(spare)
-        least = self._settings.with_context(int(self._tokens[1])).least_bytes(self._model.config)
+        least = self._runtime.least_bytes(self._blueprint, self._at(1), self._options)
         if self._first > 1 and (spare[found < self._first] >= least).any():
             self._fill(1, self._first - 1)
             self._first = 1
@@ -360,14 +351,17 @@ class _Growth:
         """Count both ends of every straight line, and draw the line."""
         while first <= last:
             until = min(self._straight_until(first), last)
-            ends = [sum(_running(self._model, self._at(step), self._options)) for step in (first, until)]
+            ends = [sum(self._running(step)) for step in (first, until)]
             each = (ends[1] - ends[0]) // max(1, until - first)
             self._bytes[first : until + 1] = ends[0] + each * np.arange(until - first + 1, dtype=np.int64)
             first = until + 1
 
-    def _straight_until(self, step: int) -> int:
-        at = self._at(step)
-        return max(step, at.straight_until(self._model.config) // at.context_step)
+    def _running(self, step: int) -> list[int]:
+        return _columns(self._runtime.running(self._blueprint, self._at(step), self._options))
 
-    def _at(self, step: int) -> Settings:
+    def _straight_until(self, step: int) -> int:
+        until = self._runtime.straight_until(self._blueprint, self._at(step), self._options)
+        return max(step, until // self._step)
+
+    def _at(self, step: int) -> Any:
         return self._settings.with_context(int(self._tokens[step]))

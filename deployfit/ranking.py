@@ -6,15 +6,15 @@ the faster one wins. A model's file is the largest in the best class of evidence
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.models import Model
-from deployfit.quants.weights import FORMATS, Weights
+from deployfit.parameters import param
+from deployfit.quants.weights import FORMATS, Weights, nominal_bits
 from deployfit.speed import Speed
-from deployfit.tables import Row, parse_table
+from deployfit.tables import Row, Table
 from deployfit.units import tps
 
 WORTH_A_LINE = 1.1  # times as fast: less is within what measurements differ by
@@ -31,20 +31,18 @@ class Evidence(NamedTuple):
     note: str
 
 
-def parse_evidence(text: str, place: str) -> list[Evidence]:
-    """Return the rows of a CSV text with the columns of `data/quality_models.csv`."""
+def _evidence(row: Row) -> Evidence:
+    return Evidence(
+        model=row.text("model"),
+        benchmark=row.text("benchmark"),
+        score=row.decimal("score"),
+        publisher=row.text("publisher"),
+        source=row.text("source"),
+        note=row.text("note", blank=True),
+    )
 
-    def parse(row: Row) -> Evidence:
-        return Evidence(
-            model=row.text("model"),
-            benchmark=row.text("benchmark"),
-            score=row.decimal("score"),
-            publisher=row.text("publisher"),
-            source=row.text("source"),
-            note=row.text("note", blank=True),
-        )
 
-    return parse_table(text, place, ["model", "benchmark", "score", "publisher", "source", "note"], parse)
+EVIDENCE = Table("quality_models.csv", ["model", "benchmark", "score", "publisher", "source", "note"], _evidence)
 
 
 class Use(NamedTuple):
@@ -57,20 +55,17 @@ class Use(NamedTuple):
     note: str
 
 
-def parse_uses(text: str, place: str) -> dict[str, Use]:
-    """Return the uses of a CSV text with the columns of `data/quality_uses.csv`, by name."""
+def _use(row: Row) -> Use:
+    return Use(
+        name=row.text("use"),
+        benchmark=row.text("benchmark"),
+        publisher=row.text("publisher"),
+        tie_points=row.decimal("tie_points"),
+        note=row.text("note"),
+    )
 
-    def parse(row: Row) -> Use:
-        return Use(
-            name=row.text("use"),
-            benchmark=row.text("benchmark"),
-            publisher=row.text("publisher"),
-            tie_points=row.decimal("tie_points"),
-            note=row.text("note"),
-        )
 
-    columns = ["use", "benchmark", "publisher", "tie_points", "note"]
-    return {use.name: use for use in parse_table(text, place, columns, parse)}
+USES = Table("quality_uses.csv", ["use", "benchmark", "publisher", "tie_points", "note"], _use)
 
 
 class Bits(NamedTuple):
@@ -85,34 +80,20 @@ class Bits(NamedTuple):
     source: str
 
 
-def parse_bits(text: str, place: str) -> list[Bits]:
-    """Return the rows of a CSV text with the columns of `data/quality_bits.csv`."""
-
-    def parse(row: Row) -> Bits:
-        return Bits(
-            format=row.one_of("format", FORMATS),
-            least=row.number("least_bits"),
-            most=row.number("most_bits"),
-            rank=row.number("rank"),
-            is_lossy=row.flag("loss"),
-            evidence=row.text("evidence"),
-            source=row.text("source"),
-        )
-
-    return parse_table(text, place, ["format", "least_bits", "most_bits", "rank", "loss", "evidence", "source"], parse)
+def _bits(row: Row) -> Bits:
+    return Bits(
+        format=row.one_of("format", FORMATS),
+        least=row.number("least_bits"),
+        most=row.number("most_bits"),
+        rank=row.number("rank"),
+        is_lossy=row.flag("loss"),
+        evidence=row.text("evidence"),
+        source=row.text("source"),
+    )
 
 
-def nominal_bits(recipe: str) -> int:
-    """Return the bits that a recipe's name promises, its lower ones if it is a mixture.
-
-    >>> nominal_bits("unsloth:UD-IQ3_XXS"), nominal_bits("mlx-community:4bit"), nominal_bits("BF16")
-    (3, 4, 16)
-    """
-    name = recipe.rpartition(":")[2]
-    if re.fullmatch(r"(?i)mxfp\d|nvfp\d", name):
-        return int(name[-1])
-    found = re.search(r"\d+", name)
-    return int(found[0]) if found else 0
+BITS = Table("quality_bits.csv", ["format", "least_bits", "most_bits", "rank", "loss", "evidence", "source"], _bits)
+TESTED = Table("quality_quants.csv", ["model"], lambda row: row.text("model"))
 
 
 class Cited(NamedTuple):
@@ -121,11 +102,6 @@ class Cited(NamedTuple):
     scores: Sequence[Evidence]
     bits: Sequence[Bits]
     tested: frozenset[str]
-
-
-def parse_tested(text: str, place: str) -> frozenset[str]:
-    """Return the models of a CSV text with the columns of `data/quality_quants.csv`."""
-    return frozenset(parse_table(text, place, ["model"], lambda row: row.text("model")))
 
 
 class Candidate(NamedTuple):
@@ -154,7 +130,7 @@ class Recommendation(NamedTuple):
     reasons: tuple[str, ...]
 
 
-class Question(NamedTuple):
+class Wanted(NamedTuple):
     """What decides: the use, the speed below which nothing is wanted, and the context that was asked for."""
 
     use: Use
@@ -163,27 +139,27 @@ class Question(NamedTuple):
     no_speed: str = ""  # why no speed can be said of the Mac
 
 
-def recommend(candidates: Iterable[Candidate], question: Question, cited: Cited) -> list[Recommendation]:
+def recommend(candidates: Iterable[Candidate], wanted: Wanted, cited: Cited) -> list[Recommendation]:
     """Return one place per model, best first; raise InputError where nothing is left, with the nearest miss."""
     known = list(candidates)
     if not known:
         raise InputError(
-            f"no file of any model fits with {question.context_tokens:,} tokens; ask for less with --context, or see"
-            " deployfit fit MODEL for what would"
+            f"no file of any model fits with {wanted.context_tokens:,} tokens; ask for less with {param('context')},"
+            " or see deployfit fit MODEL for what would"
         )
-    wanted = [each for each in known if not question.min_tps or each.decode_tps >= question.min_tps]
-    if not wanted:
+    fast = [each for each in known if not wanted.min_tps or each.decode_tps >= wanted.min_tps]
+    if not fast:
         fastest = max(known, key=lambda each: each.decode_tps)
         raise InputError(
-            f"min-speed: nothing that fits reaches {question.min_tps:g} tokens/s; the fastest is {fastest.model.name}"
-            f" {fastest.weights.recipe} with {fastest.decode_tps:.1f}"
+            f"{param('min_speed')}: nothing that fits reaches {wanted.min_tps:g} tokens/s; the fastest is"
+            f" {fastest.model.name} {fastest.weights.recipe} with {fastest.decode_tps:.1f}"
         )
-    scores = best_scores(cited.scores, question.use)
+    scores = best_scores(cited.scores, wanted.use)
     by_model: dict[str, list[Candidate]] = {}
-    for each in wanted:
+    for each in fast:
         by_model.setdefault(each.model.name, []).append(each)
-    chosen = [_choose(files, scores, cited, question) for files in by_model.values()]
-    return _with_places(_in_order(chosen, question.use), question.use)
+    chosen = [_choose(files, scores, cited, wanted) for files in by_model.values()]
+    return _with_places(_in_order(chosen, wanted.use), wanted.use)
 
 
 def best_scores(evidence: Iterable[Evidence], use: Use) -> dict[str, Evidence]:
@@ -197,19 +173,17 @@ def best_scores(evidence: Iterable[Evidence], use: Use) -> dict[str, Evidence]:
     return found
 
 
-def _choose(
-    files: Sequence[Candidate], scores: Mapping[str, Evidence], cited: Cited, question: Question
-) -> Recommendation:
+def _choose(files: Sequence[Candidate], scores: Mapping[str, Evidence], cited: Cited, wanted: Wanted) -> Recommendation:
     """Return a model's file: the best rank of evidence, in it the largest, of equals the faster."""
-    ranked = [(_bits_of(each.weights, cited.bits), each) for each in files]
+    ranked = [(evidence_of(each.weights, cited.bits), each) for each in files]
     least = min(row.rank for row, _ in ranked)
     best = [(row, each) for row, each in ranked if row.rank == least]
     row, chosen = max(best, key=lambda pair: (pair[1].weights.text_bytes, pair[1].decode_tps, pair[1].weights.recipe))
-    what = f"{nominal_bits(chosen.weights.recipe)}-bit {chosen.weights.format}: {row.evidence}"
+    what = f"{nominal_bits(chosen.weights)}-bit {chosen.weights.format}: {row.evidence}"
     if chosen.model.name not in cited.tested:
         what += " (of other models; none of this one is known)"
-    limit = f" at {question.min_tps:g} tokens/s or more" if question.min_tps else ""
-    reasons = [f"{what}; the largest such file that fits with {question.context_tokens:,} tokens{limit}"]
+    limit = f" at {wanted.min_tps:g} tokens/s or more" if wanted.min_tps else ""
+    reasons = [f"{what}; the largest such file that fits with {wanted.context_tokens:,} tokens{limit}"]
     shown = chosen.decode_tps
     for rank in sorted({row.rank for row, _ in ranked if not row.is_lossy}):
         evidence, fastest = max(
@@ -225,8 +199,9 @@ def _choose(
     return Recommendation(chosen, scores.get(chosen.model.name), row, tuple(reasons))
 
 
-def _bits_of(weights: Weights, bits: Sequence[Bits]) -> Bits:
-    number = nominal_bits(weights.recipe)
+def evidence_of(weights: Weights, bits: Sequence[Bits]) -> Bits:
+    """Return what is known of files of so many bits."""
+    number = nominal_bits(weights)
     last = max(row.rank for row in bits)
     return next(
         (row for row in bits if row.format == weights.format and row.least <= number <= row.most),

@@ -8,18 +8,20 @@ coefficients are in `data/speed_coefficients.csv`; `benchmarks/fit_speed.py` mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import prod
 from typing import Any, NamedTuple
 
-from deployfit.architectures.qwen35 import Qwen35, text_shapes
 from deployfit.basis import Basis
 from deployfit.errors import DataError
-from deployfit.hardware import Mac, MacRow, find_chip
-from deployfit.quants.weights import Weights, is_embedding, is_expert
-from deployfit.runtimes.running import Settings
-from deployfit.tables import Row, parse_table
+from deployfit.estimate import Estimate
+from deployfit.hardware.mac import Mac, MacRow, find_chip
+from deployfit.layers.attention import Attention, LatentAttention
+from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.tensor import Part
+from deployfit.quants.weights import EMBEDDINGS, WeightClass, Weights
+from deployfit.tables import Row, Table
 
 GENERATIONS = (1, 2, 3, 4, 5, 6)  # of chips that were measured; a later one is taken for the last
 EVERY_RUNTIME = (
@@ -42,17 +44,20 @@ ROWS = "rows:"  # of a chip: how many measurements stand behind it
 Coefficients = Mapping[str, float]
 
 
-def parse_coefficients(text: str, place: str) -> dict[str, Coefficients]:
-    """Return the coefficients of a CSV text with the columns of `data/speed_coefficients.csv`, by runtime."""
+COEFFICIENTS = Table(
+    "speed_coefficients.csv",
+    ["runtime", "coefficient", "value"],
+    lambda row: (row.text("runtime"), row.text("coefficient"), row.decimal("value")),
+)
 
-    def parse(row: Row) -> tuple[str, str, float]:
-        return row.text("runtime"), row.text("coefficient"), row.decimal("value")
 
+def by_runtime(rows: Sequence[tuple[str, str, float]]) -> dict[str, Coefficients]:
+    """Return the coefficients by runtime; raise DataError if one is missing."""
     found: dict[str, dict[str, float]] = {}
-    for runtime, name, value in parse_table(text, place, ["runtime", "coefficient", "value"], parse):
+    for runtime, name, value in rows:
         found.setdefault(runtime, {})[name] = value
     faults = [
-        f"{place}: {runtime}: no coefficient {name}"
+        f"data/{COEFFICIENTS.file}: {runtime}: no coefficient {name}"
         for runtime, values in found.items()
         for name in EVERY_RUNTIME
         if name not in values
@@ -70,14 +75,17 @@ class Drafting(NamedTuple):
     pairs: int
 
 
-def parse_drafting(text: str, place: str) -> dict[str, Drafting]:
-    """Return the range of a CSV text with the columns of `data/mtp_speedups.csv`, by runtime."""
+def _drafting_row(row: Row) -> tuple[str, float]:
+    return row.text("runtime"), row.decimal("with_tps") / (row.decimal("without_tps") or 1.0)
 
-    def parse(row: Row) -> tuple[str, float]:
-        return row.text("runtime"), row.decimal("with_tps") / (row.decimal("without_tps") or 1.0)
 
+DRAFTING = Table("mtp_speedups.csv", ["runtime", "without_tps", "with_tps"], _drafting_row)
+
+
+def drafting_of(rows: Sequence[tuple[str, float]]) -> dict[str, Drafting]:
+    """Return the range of the measured factors by runtime."""
     found: dict[str, list[float]] = {}
-    for runtime, factor in parse_table(text, place, ["runtime", "without_tps", "with_tps"], parse):
+    for runtime, factor in rows:
         found.setdefault(runtime, []).append(factor)
     return {runtime: Drafting(min(factors), max(factors), len(factors)) for runtime, factors in found.items()}
 
@@ -113,69 +121,95 @@ class Work(NamedTuple):
     attention_flops: int  # per token of the context
 
 
-def active_bytes(config: Qwen35, weights: Weights) -> int:
+def active_bytes(blueprint: Blueprint, weights: Weights) -> int:
     """Return the bytes of the weights that decoding one token reads: of the routed experts the active ones.
 
-    The embedding table is read for one row only, unless it is the output head too.
+    An embedding table is read for one row only, unless it is the output head too.
 
-    >>> from deployfit.catalog import models, recipes
+    >>> from deployfit.catalogue import models, rows
+    >>> from deployfit.formats.gguf_recipes import RECIPES, recipes_of
     >>> from deployfit.quants.gguf import gguf_weights
     >>> model = models()["Qwen3.5-35B-A3B"]
-    >>> active_bytes(model.config, gguf_weights(model, recipes()["Q4_K_M"], imatrix=False, mtp=False))
+    >>> active_bytes(model.blueprint, gguf_weights(model, recipes_of(rows(RECIPES))["Q4_K_M"], imatrix=False, mtp=False))
     1975675392
     """
-    read = weights.text_bytes - weights.expert_bytes
-    if not config.tie_word_embeddings:
-        read -= weights.embedding_bytes
-    if config.is_moe:
-        read += weights.expert_bytes * config.num_experts_per_tok // config.num_experts
-    return read
+    experts = blueprint.experts
+    read = weights.text_bytes - weights.expert_bytes - _unread_bytes(blueprint, weights)
+    return read + (weights.expert_bytes * experts.used // experts.count if experts else weights.expert_bytes)
+
+
+def _unread_bytes(blueprint: Blueprint, weights: Weights) -> int:
+    """Return the bytes of the tables of which decoding reads one row."""
+    return sum(
+        each.total_bytes
+        for each in weights.classes
+        if each.part is Part.TEXT and each.role in EMBEDDINGS and not (blueprint.tied and each.role == "token_embd")
+    )
 
 
 @lru_cache(maxsize=64)
-def active_params(config: Qwen35) -> int:
+def active_params(blueprint: Blueprint) -> int:
     """Return the parameters that one token of a prompt is multiplied with: no embedding, no output head.
 
-    >>> from deployfit.catalog import models
-    >>> active_params(models()["Qwen3.5-27B"].config)
+    >>> from deployfit.catalogue import models
+    >>> active_params(models()["Qwen3.5-27B"].blueprint)
     24353201664
     """
-    total = experts = 0
-    for name, shape in text_shapes(config):
-        if is_expert(name):
-            experts += prod(shape)
-        elif not is_embedding(name) and not name.startswith("lm_head."):
-            total += prod(shape)
-    return total + (experts * config.num_experts_per_tok // config.num_experts if config.is_moe else 0)
+    total = routed = 0
+    for tensor in blueprint.text_tensors():
+        if "_exps" in tensor.role:
+            routed += tensor.params
+        elif tensor.role not in (*EMBEDDINGS, "output"):
+            total += tensor.params
+    experts = blueprint.experts
+    return total + (routed * experts.used // experts.count if experts else 0)
 
 
-def work_of(config: Qwen35, weights: Weights, state_bytes: Any, coefficients: Coefficients) -> Work:
+def work_of(blueprint: Blueprint, weights: Weights, state_bytes: Any, coefficients: Coefficients) -> Work:
     """Return what one token costs; `state_bytes` are those of one sequence's recurrent state."""
-    read = active_bytes(config, weights)
-    kernel = kernel_of(weights.recipe)
+    read = active_bytes(blueprint, weights)
+    kernel = kernel_of(weights.classes)
     return Work(
         read_bytes=read,
         state_bytes=2 * state_bytes,
         kernel_flops=coefficients.get(kernel, 0.0) * read * 8 / weights.bits_per_weight,
-        layers=config.num_hidden_layers,
-        is_moe=config.is_moe,
-        active_params=active_params(config),
-        attention_flops=4 * config.num_attention_heads * config.head_dim * config.full_attention_layers,
+        layers=len(blueprint.layers),
+        is_moe=blueprint.experts is not None,
+        active_params=active_params(blueprint),
+        attention_flops=sum(map(_attention_flops, blueprint.attentions)),
     )
 
 
-def kernel_of(recipe: str) -> str:
-    """Return which coefficient says what unpacking a recipe's types costs, "" if it costs next to nothing.
+def _attention_flops(mixer: Attention | LatentAttention) -> int:
+    """Return the operations of a layer's attention, per token and token of the context: scores, and values' sum."""
+    if isinstance(mixer, Attention):
+        return 0 if mixer.window or mixer.chunk else 4 * mixer.query_dim
+    return 2 * mixer.heads * (mixer.cache_row + mixer.kv_rank)
 
-    >>> kernel_of("unsloth:UD-Q4_K_XL"), kernel_of("IQ4_NL"), kernel_of("Q8_0")
-    ('kernel_k', 'kernel_iq4_nl', '')
+
+KERNELS: Mapping[str, str] = {"IQ4_NL": "kernel_iq4_nl", "IQ": "kernel_iq"}  # by how a type's name begins
+
+
+def kernel_of(classes: Sequence[WeightClass]) -> str:
+    """Return which coefficient says what unpacking costs of the types that most bytes have, "" if next to nothing.
+
+    >>> from deployfit.layers.tensor import Part
+    >>> kernel_of([WeightClass("ffn_up", "Q4_K", Part.TEXT, (0,), 100), WeightClass("output", "Q8_0", Part.TEXT, (-1,), 9)])
+    'kernel_k'
     """
-    name = recipe.rpartition(":")[2].removeprefix("UD-")
-    if name.startswith("IQ4_NL"):
-        return "kernel_iq4_nl"
-    if name.startswith("IQ"):
-        return "kernel_iq"
-    return "kernel_k" if "_K" in name else ""
+    sizes: dict[str, int] = {}
+    for each in classes:
+        if each.part is Part.TEXT and each.role not in EMBEDDINGS:
+            kernel = _kernel(each.type)
+            sizes[kernel] = sizes.get(kernel, 0) + each.total_bytes
+    return max(sizes, key=lambda kernel: sizes[kernel], default="")
+
+
+def _kernel(tensor_type: str) -> str:
+    for beginning, kernel in KERNELS.items():
+        if tensor_type.startswith(beginning):
+            return kernel
+    return "kernel_k" if tensor_type.endswith("_K") else ""
 
 
 def decode_seconds(chip: MacRow, coefficients: Coefficients, work: Work, cache_bytes: Any) -> Any:
@@ -228,7 +262,16 @@ class Speeds(NamedTuple):
         return f"bandwidth and arithmetic of the {mac.chip} are not known"
 
     def speed(
-        self, mac: Mac, config: Qwen35, weights: Weights, settings: Settings, *, mtp: bool = False
+        self,
+        mac: Mac,
+        blueprint: Blueprint,
+        weights: Weights,
+        needed: Estimate,
+        *,
+        runtime: str,
+        sequences: int,
+        context_tokens: int,
+        mtp: bool = False,
     ) -> Speed | None:
         """Return how fast a model runs, None where that is not known.
 
@@ -237,24 +280,24 @@ class Speeds(NamedTuple):
         chip = self.chip(mac)
         if chip is None:
             return None
-        coefficients = self.coefficients[settings.runtime]
-        memory = settings.memory(config)
-        work = work_of(config, weights, memory.recurrent_state_bytes // settings.sequences, coefficients)
-        cache = memory.kv_cache_bytes // settings.sequences
+        coefficients = self.coefficients[runtime]
+        work = work_of(blueprint, weights, needed.bytes_of("recurrent_state") // sequences, coefficients)
+        cache = needed.bytes_of("kv_cache") // sequences
         unseen = "" if coefficients.get(ROWS + chip.chip) else "_unseen"
         neural = unseen or ("_neural" if chip.neural_accelerators else "")
 
-        def rate(seconds: float, interval: str) -> Rate:
+        def rate(seconds: float, interval: str, most: float = math.inf) -> Rate:
             low, high = (coefficients[interval.format(end)] for end in ("low", "high"))
-            return Rate(1 / seconds, low / seconds, high / seconds)
+            return Rate(1 / seconds, low / seconds, min(high / seconds, most))
 
+        most = chip.bandwidth_gb_s * 1e9 / work.read_bytes  # the memory gives no more
         return Speed(
-            decode=rate(decode_seconds(chip, coefficients, work, 0), "decode_{}" + unseen),
-            decode_full=rate(decode_seconds(chip, coefficients, work, cache), "decode_{}" + unseen),
-            prefill=rate(prefill_seconds(chip, coefficients, work, settings.context_tokens), "prefill_{}" + neural),
+            decode=rate(decode_seconds(chip, coefficients, work, 0), "decode_{}" + unseen, most),
+            decode_full=rate(decode_seconds(chip, coefficients, work, cache), "decode_{}" + unseen, most),
+            prefill=rate(prefill_seconds(chip, coefficients, work, context_tokens), "prefill_{}" + neural),
             basis=Basis.ASSUMED if unseen else Basis.DERIVED,
-            note=self._note(chip, coefficients, settings.runtime),
-            drafting=self.drafting.get(settings.runtime) if mtp else None,
+            note=self._note(chip, coefficients, runtime),
+            drafting=self.drafting.get(runtime) if mtp else None,
         )
 
     def _note(self, chip: MacRow, coefficients: Coefficients, runtime: str) -> str:

@@ -1,10 +1,10 @@
-"""Reading CSV text row by row, with every fault of the text reported at its place."""
+"""Tables of data: declared beside what uses them, read row by row, with every fault reported at its place."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from deployfit.errors import DataError, quoted
 
@@ -14,16 +14,14 @@ T = TypeVar("T")
 class Row:
     """One row of a table; a cell that cannot be read is noted as a fault and yields a stand-in."""
 
-    def __init__(self, cells: Mapping[str, str], place: str, faults: list[str]) -> None:
+    def __init__(self, cells: Mapping[str, str], place: str, faults: dict[str, None]) -> None:
         self._cells = cells
-        self._faults = faults
+        self._faults = faults  # as keys: a cell may be read twice
         self.place = place
 
     def fault(self, column: str, expected: str) -> None:
         """Note that a cell is not what was expected."""
-        fault = f"{self.place}: {column}: expected {expected}, got {quoted(self._cells[column])}"
-        if fault not in self._faults:  # a cell may be read twice
-            self._faults.append(fault)
+        self._faults[f"{self.place}: {column}: expected {expected}, got {quoted(self._cells[column])}"] = None
 
     def text(self, column: str, *, blank: bool = False) -> str:
         """Return a cell's text; it may be blank only where that is said."""
@@ -68,15 +66,27 @@ class Row:
         return text
 
 
-def parse_table(text: str, place: str, columns: Sequence[str], parse: Callable[[Row], T]) -> list[T]:
-    """Return what `parse` makes of each row of a CSV text; raise DataError with all faults found.
+class Table(NamedTuple, Generic[T]):
+    """A file in `data/`: its name, the columns that are read, and what a row becomes."""
 
-    Missing cells and columns are faults; columns that are not asked for are left alone.
-    """
-    faults: list[str] = []
+    file: str
+    columns: Sequence[str]
+    parse: Callable[[Row], T]
+
+    def rows(self, text: str, place: str) -> list[T]:
+        """Return what each row of a CSV text becomes; raise DataError with all faults found.
+
+        Missing cells and columns are faults; columns that are not asked for are left alone.
+        """
+        return parse_table(text, place, self.columns, self.parse)
+
+
+def parse_table(text: str, place: str, columns: Sequence[str], parse: Callable[[Row], T]) -> list[T]:
+    """Return what `parse` makes of each row of a CSV text; raise DataError with all faults found."""
+    faults: dict[str, None] = {}
     parsed = [parse(row) for row in _rows(text, place, columns, faults)]
     if faults:
-        raise DataError(faults)
+        raise DataError(list(faults))
     return parsed
 
 
@@ -85,23 +95,23 @@ def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _rows(text: str, place: str, columns: Sequence[str], faults: list[str]) -> Iterator[Row]:
+def _rows(text: str, place: str, columns: Sequence[str], faults: dict[str, None]) -> Iterator[Row]:
     reader = csv.reader(_lines(text), strict=True)
     try:
         header = next(reader, [])
         missing = [column for column in columns if column not in header]
         twice = sorted({column for column in columns if header.count(column) > 1})
         if twice:
-            faults.append(f"{place}:1: column {', '.join(twice)} stands there twice")
+            faults[f"{place}:1: column {', '.join(twice)} is there twice"] = None
             return
         if missing:
-            faults.append(f"{place}:1: no column {', '.join(missing)}")
+            faults[f"{place}:1: no column {', '.join(missing)}"] = None
             return
         for cells in reader:
             here = f"{place}:{reader.line_num}"
             if len(cells) == len(header):
                 yield Row(dict(zip(header, cells, strict=True)), here, faults)
             elif cells:
-                faults.append(f"{here}: expected {len(header)} cells as in the header, got {len(cells)}")
+                faults[f"{here}: expected {len(header)} cells as in the header, got {len(cells)}"] = None
     except csv.Error as error:
-        faults.append(f"{place}:{reader.line_num}: {error}")
+        faults[f"{place}:{reader.line_num}: {error}"] = None

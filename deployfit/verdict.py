@@ -1,30 +1,22 @@
-"""The verdict: what a model needs, set against what a Mac lends to its GPU, and what would make it fit."""
+"""The verdict: what a model needs, set against what a Mac lends to its GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.estimate import Estimate, estimate, least_bytes, part_basis
-from deployfit.formats.gguf_recipes import NEED_IMATRIX
-from deployfit.hardware import (
-    GENERATION_NAMES,
-    GENERATIONS,
-    GPU_RESERVE,
-    LimitRow,
-    Place,
-    default_limit,
-    generation_of,
-    highest_raised_limit,
-)
+from deployfit.estimate import COLUMNS, Estimate, estimate, file_basis, least_bytes
+from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS, LimitRow, default_limit, generation_of
+from deployfit.hardware.machine import Machine
 from deployfit.models import Model
-from deployfit.quants.weights import GGUF, Options, Quant, Weights
-from deployfit.runtimes.running import Settings
+from deployfit.parameters import param
+from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.runtimes.runtime import Runtime
 from deployfit.speed import Speed, Speeds
-from deployfit.units import MIB, ceil_to, gib
+from deployfit.units import MIB, gib
 
 
 class Verdict(Enum):
@@ -38,210 +30,177 @@ class Verdict(Enum):
     """Beyond the GPU limit, but within what it can be raised to."""
     DOES_NOT_FIT = "does_not_fit"
     """Beyond what this Mac can give."""
+    UNKNOWN = "unknown"
+    """What is known of it would fit, but not everything is known."""
 
     @property
-    def words(self) -> str:
+    def headline(self) -> str:
         """The verdict as people read it."""
         return self.value.replace("_", " ")
 
 
 RUNS = (Verdict.FITS, Verdict.TIGHT)
+JUDGED = tuple(verdict for verdict in Verdict if verdict is not Verdict.UNKNOWN)
 
 
-def verdict_at(place: Place, total_bytes: int) -> Verdict:
+def verdict_at(machine: Machine, total_bytes: int) -> Verdict:
     """Return the verdict on something that takes so many bytes."""
-    if total_bytes <= place.budget_bytes:
+    if total_bytes <= machine.budget_bytes:
         return Verdict.FITS
-    if total_bytes <= place.limit.limit_bytes:
+    if total_bytes <= machine.limit.limit_bytes:
         return Verdict.TIGHT
-    if total_bytes <= place.highest_total_bytes:
+    if total_bytes <= machine.highest_total_bytes:
         return Verdict.NEEDS_RAISED_LIMIT
     return Verdict.DOES_NOT_FIT
 
 
-class Question(NamedTuple):
-    """What is asked: a model, how it is run, and on which Mac."""
+class Run(NamedTuple):
+    """What is asked: a model, how it is started, and on which machine; `typed` is what of the settings was typed."""
 
     model: Model
-    settings: Settings
-    place: Place
+    runtime: Runtime
+    settings: Any  # the runtime's own
+    machine: Machine
     options: Options = Options()
+    typed: Mapping[str, str] = {}
 
 
 class Answer(NamedTuple):
-    """The verdict on one recipe, with the numbers behind it."""
+    """The verdict on one quant, with the numbers behind it."""
 
-    question: Question
+    run: Run
     quant: Quant
     weights: Weights
     estimate: Estimate
     verdict: Verdict
-    max_context_tokens: int
+    max_context_tokens: int  # 0: none fits
     speed: Speed | None
     no_speed: str  # why there is none
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
-    advice: tuple[str, ...]
 
     @property
     def headroom_bytes(self) -> int:
         """What is left of the GPU limit after the reserve and the estimate; negative if too little."""
-        return self.question.place.budget_bytes - self.estimate.total_bytes
+        return self.run.machine.budget_bytes - self.estimate.total_bytes
 
     @property
     def basis(self) -> Mapping[str, Basis]:
-        """How each figure is known."""
-        known = {name + "_bytes": basis for name, basis in part_basis(self.weights).items()}
-        known["gpu_limit_bytes"] = self.question.place.limit.basis
-        return known | ({"speed": self.speed.basis} if self.speed else {})
+        """How each column is known."""
+        known = {column: self.estimate.basis_of(*parts) for column, parts in COLUMNS.items()}
+        known["file_bytes"] = file_basis(self.weights)
+        known["gpu_limit_bytes"] = self.run.machine.limit.basis
+        known["speed"] = self.speed.basis if self.speed else None
+        return {column: basis for column, basis in known.items() if basis}
 
 
-class Fit:
-    """Answers one question for any quant; `menu` is what may be advised instead."""
+class Judge:
+    """Answers one run for any quant."""
 
-    def __init__(self, question: Question, menu: Sequence[Quant], limits: Sequence[LimitRow], speeds: Speeds) -> None:
-        if question.options.mtp and not question.model.config.mtp_num_hidden_layers:
-            raise InputError(f"{question.model.name} has no MTP layer; leave out --mtp")
-        question.settings.check(question.model.config)
-        self.question = question
+    def __init__(self, run: Run, limits: Sequence[LimitRow], speeds: Speeds) -> None:
+        if run.options.mtp and not run.model.blueprint.drafts:
+            raise InputError(f"{run.model.name} has no MTP layer; leave out {param('mtp')}")
+        run.runtime.check(run.model.blueprint, run.settings)
+        self.run = run
         self._limits = limits
         self._speeds = speeds
-        self._menu = menu
         self._weighed: dict[Quant, Weights] = {}
 
-    def makeable(self) -> list[Quant]:
-        """Return what on the menu can be made of this model, smallest first."""
-        sizes = {}
-        for quant in self._menu:
-            try:
-                sizes[quant] = self._weights(quant).tensor_bytes
-            except InputError:
-                continue
-        return sorted(sizes, key=lambda quant: sizes[quant])
+    def weights(self, quant: Quant) -> Weights:
+        """Return a quant's weights; raise InputError if they cannot be made or are not known."""
+        if quant not in self._weighed:
+            self._weighed[quant] = quant.weights(self.run.model, self.run.options)
+        return self._weighed[quant]
+
+    def estimate(self, weights: Weights, settings: Any = None) -> Estimate:
+        """Return what these weights need, with the run's settings or others."""
+        run = self.run
+        return estimate(run.model, weights, run.runtime, run.settings if settings is None else settings, run.options)
 
     def answer(self, quant: Quant) -> Answer:
         """Return the verdict on one quant."""
-        question = self.question
-        weights = self._weights(quant)
-        needed = self._estimate(weights, question.settings)
-        verdict = verdict_at(question.place, needed.total_bytes)
-        largest = self._max_context(weights, question.settings)
+        run = self.run
+        weights = self.weights(quant)
+        needed = self.estimate(weights)
+        verdict = verdict_at(run.machine, needed.total_bytes)
         return Answer(
-            question=question,
+            run=run,
             quant=quant,
             weights=weights,
             estimate=needed,
             verdict=verdict,
-            max_context_tokens=largest,
+            max_context_tokens=self.max_context(weights),
             speed=self._speeds.speed(
-                question.place.mac, question.model.config, weights, question.settings, mtp=question.options.mtp
+                run.machine.mac,
+                run.model.blueprint,
+                weights,
+                needed,
+                runtime=run.runtime.name,
+                sequences=run.runtime.sequences(run.settings),
+                context_tokens=run.settings.context_tokens,
+                mtp=run.options.mtp,
             ),
-            no_speed=self._speeds.why_not(question.place.mac),
+            no_speed=self._speeds.why_not(run.machine.mac),
             notes=tuple(self._notes(weights, needed, verdict)),
-            left_out=tuple(self._left_out(weights)),
-            advice=tuple(self._advice(weights, needed, verdict, largest)),
+            left_out=tuple(self._left_out()),
         )
 
-    def _weights(self, quant: Quant) -> Weights:
-        if quant not in self._weighed:
-            self._weighed[quant] = quant.weights(self.question.model, self.question.options)
-        return self._weighed[quant]
-
-    def _estimate(self, weights: Weights, settings: Settings) -> Estimate:
-        question = self.question
-        return estimate(question.model, weights, settings, question.options)
-
-    def _max_context(self, weights: Weights, settings: Settings) -> int:
+    def max_context(self, weights: Weights, settings: Any = None) -> int:
         """Return the largest context whose verdict is `fits`, 0 if there is none.
 
         A lower bound that grows with the context narrows it down; from there the exact figure decides, since
         the engine's allocator can need more for less.
         """
-        question = self.question
-        budget = question.place.budget_bytes
-        step = settings.context_step
+        run = self.run
+        runtime, model, budget = run.runtime, run.model, run.machine.budget_bytes
+        start = run.settings if settings is None else settings
+        step = runtime.context_step(start)
+        trained = model.blueprint.trained_context
 
-        def at(steps: int) -> Settings:
-            return settings.with_context(min(steps * step, trained))
+        def at(steps: int) -> Any:
+            return start.with_context(min(steps * step, trained))
 
-        trained = question.model.config.max_position_embeddings
         low, high = 0, -(-trained // step)
         while low < high:
             middle = (low + high + 1) // 2
-            needed = least_bytes(question.model, weights, at(middle), question.options)
+            needed = least_bytes(model, weights, runtime, at(middle), run.options)
             low, high = (middle, high) if needed <= budget else (low, middle - 1)
-        while low and self._estimate(weights, at(low)).total_bytes > budget:
+        while low and self.estimate(weights, at(low)).total_bytes > budget:
             low -= 1
-        return at(low).context_tokens
+        return int(at(low).context_tokens)
 
     def _notes(self, weights: Weights, needed: Estimate, verdict: Verdict) -> list[str]:
-        question = self.question
+        run = self.run
         notes = list(weights.notes)
-        place = question.place
-        other = next(item for item in GENERATIONS if item != generation_of(place.macos))
-        if not place.raised:
-            limit = default_limit(place.mac, other, self._limits)
-            disagrees = verdict_at(Place(place.mac, other, limit), needed.total_bytes)
+        machine = run.machine
+        other = next(item for item in GENERATIONS if item != generation_of(machine.macos))
+        if not machine.raised:
+            limit = default_limit(machine.mac, other, self._limits)
+            disagrees = verdict_at(machine._replace(macos=other, limit=limit), needed.total_bytes)
             if disagrees is not verdict:
                 notes.append(
                     f"{GENERATION_NAMES[other]} lends {gib(limit.limit_bytes)} GiB:"
-                    f" there the verdict is {disagrees.words}"
+                    f" there the verdict is {disagrees.headline}"
                 )
-        if place.limit.basis is Basis.ASSUMED:
-            notes.append(f"GPU limit on this Mac: {place.limit.note}")
-        if needed.compute_buffer_upper_bytes - needed.compute_buffer_bytes > 64 * MIB:
-            notes.append(question.settings.upper_note(gib(needed.compute_buffer_upper_bytes)))
-        notes += question.settings.notes(needed.weights_bytes, needed.total_bytes, place.limit.limit_bytes)
-        if weights.recipe in NEED_IMATRIX and not question.options.imatrix:
-            notes.append("llama.cpp makes this recipe only with an importance matrix: see --imatrix")
+        if machine.limit.basis is Basis.ASSUMED:
+            notes.append(f"GPU limit on this Mac: {machine.limit.note}")
+        upper = needed.upper_bytes_of("compute")
+        if upper - needed.bytes_of("compute") > 64 * MIB:
+            notes.append(run.runtime.upper_note(gib(upper)))
+        notes += run.runtime.notes(
+            run.model.blueprint,
+            run.settings,
+            needed.bytes_of("weights"),
+            needed.total_bytes,
+            machine.limit.limit_bytes,
+        )
         return notes
 
-    def _left_out(self, weights: Weights) -> list[str]:
-        question = self.question
+    def _left_out(self) -> list[str]:
+        run = self.run
         left_out = []
-        if question.options.vision:
+        if run.options.vision:
             left_out.append("the vision tower's own working memory, which depends on the image")
-        else:
-            left_out.append("vision tower (--vision)")
-        if not question.options.mtp and question.model.config.mtp_num_hidden_layers and weights.format == GGUF:
-            left_out.append("MTP drafting (--mtp)")
-        return [*left_out, *question.settings.left_out]
-
-    def _advice(self, weights: Weights, needed: Estimate, verdict: Verdict, largest: int) -> list[str]:
-        if verdict is Verdict.FITS:
-            return []
-        question = self.question
-        budget = question.place.budget_bytes
-        advice = []
-        if largest:
-            advice.append(f"--context {largest}: the largest that fits")
-        for words, settings in question.settings.thriftier():
-            if self._estimate(weights, settings).total_bytes <= budget:
-                advice.append(f"{words}: fits with the whole context")
-                break
-        smaller = self._next_smaller(weights, budget)
-        if smaller:
-            advice.append(
-                f"--quant {smaller.recipe}: the next smaller recipe that fits ({gib(smaller.tensor_bytes)} GiB)"
-            )
-        place = question.place
-        raise_to = ceil_to(needed.total_bytes + GPU_RESERVE, MIB)
-        if place.limit.limit_bytes < raise_to <= highest_raised_limit(place.mac):
-            advice.append(
-                f"sudo sysctl iogpu.wired_limit_mb={raise_to // MIB}: lends the GPU {gib(raise_to)} of the"
-                f" {gib(place.mac.memory_bytes)} GiB until the next restart; what is left must do for macOS and"
-                " all else, and too little of it has ended in swapping and kernel panics"
-            )
-        return advice
-
-    def _next_smaller(self, weights: Weights, budget: int) -> Weights | None:
-        spare = budget - self._estimate(weights, self.question.settings).total_bytes
-        most = weights.text_bytes + spare
-        options = self.question.options
-        smaller = [quant for quant in reversed(self.makeable()) if quant.advisable(self.question.model, options)]
-        fitting = [
-            other
-            for other in map(self._weights, smaller)  # of equals the plainer name stands later on the menu
-            if other.text_bytes <= most and other.text_bytes < weights.text_bytes
-        ]
-        return max(fitting, key=lambda other: other.text_bytes, default=None)
+        elif run.model.blueprint.vision:
+            left_out.append(f"vision tower ({param('vision')})")
+        return [*left_out, *run.runtime.left_out(run.model.blueprint, run.settings, run.options)]

@@ -1,5 +1,28 @@
-"""The command line: parses words, calls, prints. The only package that knows everybody, and click."""
+"""The command line: a door to the questions. Nothing else imports click."""
 
-from deployfit.cli.app import cli, main
+from __future__ import annotations
 
-__all__ = ["cli", "main"]
+import os
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line; every error is one line on stderr and a documented exit code."""
+    code = 130  # interrupted, unless something else comes of it
+    try:
+        from deployfit.cli.app import run
+
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        pass
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass
+    finally:  # what is left in a buffer cannot be written: the interpreter would complain about it on its way out
+        os._exit(code)
+
+
+__all__ = ["main"]

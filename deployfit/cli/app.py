@@ -1,21 +1,24 @@
-"""The program: its commands, each in a module of its own that is imported when it is asked for, and its errors."""
+"""The program: its commands, made of the questions, and the outermost boundary of errors."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from importlib import import_module
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import IO, Any
 
 import click
 
 from deployfit import __version__
-from deployfit.errors import DataError, DeployfitError, HubError
+from deployfit.errors import DataError, DeployfitError
+from deployfit.exit_codes import BAD_INPUT, CLOSED, EXIT_CODES, FAULT, INTERRUPTED
+from deployfit.parameters import command_line
+from deployfit.questions import MODULES
 
-EXIT_BAD_INPUT = 2
-EXIT_HUB = 3
 MOST_SHOWN = 600  # characters of a complaint: room for every recipe's name
-COMMANDS = ("fit", "plan", "recommend", "table", "sweep", "quants", "check", "validate", "hub", "refresh")
+MOST_FAULTS = 20
+DEBUG = "--debug"
 
 
 class Commands(click.Group):
@@ -23,64 +26,122 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the help."""
-        return list(COMMANDS)
+        return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, None if there is none of that name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in MODULES:
             return None
-        command: click.Command = getattr(import_module(f"deployfit.cli.{cmd_name}"), cmd_name)
-        return command
+        from deployfit.cli.command import command_of
+
+        return command_of(cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command that was typed; say the nearest where there is none."""
+        if args and args[0] not in MODULES and not args[0].startswith("-"):
+            from deployfit.errors import unknown
+
+            raise unknown("command", args[0], MODULES)
+        return super().resolve_command(ctx, args)
 
 
-def main() -> NoReturn:
-    """Run the command line; every error is one line on stderr and a documented exit code."""
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (None where it is closed)
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; return its exit code. No error leaves this function."""
+    debug = DEBUG in arguments
+    _prepare_streams()
     try:
-        code = cli.main(standalone_mode=False)
-    except HubError as error:
-        _complain(str(error))
-        code = EXIT_HUB
+        code = cli.main([word for word in arguments if word != DEBUG], prog_name="deployfit", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
     except DeployfitError as error:
-        code = _complain(*(error.faults if isinstance(error, DataError) else [str(error)]))
+        return _refused(error)
     except click.ClickException as error:
         said = error.format_message().rstrip(".")
-        code = _complain(f"{_cut(said)}; see {_help_command()}")
-    except click.Abort:
-        code = 130
-    except OSError as error:
-        code = _complain(f"cannot write the answer: {error.strerror}; send it somewhere else")
-    sys.exit(code if isinstance(code, int) else 0)
+        _complain(f"{_cut(said)}; see {_help_command(arguments)}")
+        return BAD_INPUT
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return CLOSED
+    except Exception as error:  # the outermost boundary
+        return _unforeseen(error, arguments, debug=debug)
 
 
-def _help_command() -> str:
-    command = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else ""
+def _refused(error: DeployfitError) -> int:
+    lines = list(error.faults) if isinstance(error, DataError) else [error.marked]
+    if len(lines) > MOST_FAULTS:
+        lines = [*lines[: MOST_FAULTS - 1], f"{len(lines) - MOST_FAULTS + 1:,} more faults like these"]
+    for line in lines:
+        _complain(command_line(line))
+    return error.exit_code
+
+
+def _unforeseen(error: Exception, arguments: Sequence[str], *, debug: bool) -> int:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG):
+        _complain(f"cannot write the answer: {error.strerror}; send it somewhere else")
+        return BAD_INPUT
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    said = f"{type(error).__name__}: {error}".splitlines()[0]
+    _complain(
+        f"a fault of deployfit while answering {_asked(arguments)!r}: {_cut(said)}; please report it with what"
+        f" {DEBUG} shows"
+    )
+    return FAULT
+
+
+def _asked(arguments: Sequence[str]) -> str:
+    return arguments[0] if arguments and arguments[0] in MODULES else "the command"
+
+
+def _prepare_streams() -> None:
+    """Make the streams usable: closed ones swallow, encodings that cannot hold a character escape it."""
+    for name in ("stdout", "stderr"):
+        stream: IO[str] | None = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _help_command(arguments: Sequence[str]) -> str:
+    command = arguments[0] if arguments and arguments[0] in MODULES else ""
     return " ".join(filter(None, ["deployfit", command, "--help"]))
 
 
-def _complain(*lines: str) -> int:
-    for line in lines:
-        click.echo("deployfit: " + _cut(visible(line)), err=True)
-    return EXIT_BAD_INPUT
+def _complain(line: str) -> None:
+    from deployfit.printable import printable
 
-
-def visible(text: str) -> str:
-    """Return a text with its control characters spelled out, so that it stays a line and does nothing to a terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    try:
+        sys.stderr.write(f"deployfit: {_cut(printable(line))}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # nobody is there to read it; the exit code says it
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN // 2] + "..."
 
 
+EPILOGUE = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
 @click.group(
     cls=Commands,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOGUE,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(__version__, prog_name="deployfit")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Say whether a model fits a Mac, to the byte and offline."""
+    r"""Say whether a model fits a Mac, to the byte and offline.
+
+    \b
+    deployfit fit Qwen3.5-27B --mac "M2 Pro 32"
+    deployfit recommend --mac "M4 Max 64"
+    """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from deployfit.basis import Basis
+from deployfit.layers.tensor import Part
 from deployfit.models import Model
 
 GGUF = "GGUF"
@@ -12,30 +14,82 @@ MLX = "MLX"
 SAFETENSORS = "safetensors"
 FORMATS = (GGUF, MLX, SAFETENSORS)
 
+EMBEDDINGS = ("token_embd", "per_layer_token_embd")  # a token reads one row of them
+
+
+class WeightClass(NamedTuple):
+    """Tensors that are equal but for their layer: `nbytes` are those of one of them.
+
+    `type` is how they are stored: a ggml type (`Q4_K`), an MLX scheme (`affine4g64`) or a safetensors type (`BF16`).
+    `layers` are those that have one; (OUTSIDE,) for what is in no layer.
+    """
+
+    role: str
+    type: str
+    part: Part
+    layers: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of them together."""
+        return self.nbytes * len(self.layers)
+
+    @property
+    def is_experts(self) -> bool:
+        """Whether they are stacks of routed experts, of which a token reads few."""
+        return "_exps" in self.role
+
 
 class Weights(NamedTuple):
-    """The weights of one model under one recipe, in bytes of tensors; the three parts are what the files hold.
+    """The weights of one model under one recipe: classes of equal tensors, in bytes.
 
-    `file_bytes` are the files as a whole, `params` the numbers in the parts that are there. Of the text,
-    `embedding_bytes` are the embedding table's and `expert_bytes` the routed experts': a token reads few of them.
+    `file_bytes` are the files as a whole, `params` the numbers in the parts that are there. `publisher` is "" for a
+    recipe that a tool makes, and for what is nobody's.
     """
 
     recipe: str
     format: str
-    text_bytes: int
-    mtp_bytes: int
-    vision_bytes: int
+    classes: tuple[WeightClass, ...]
     file_bytes: int
     params: int
     basis: Basis
-    embedding_bytes: int
-    expert_bytes: int
     notes: tuple[str, ...] = ()
+    publisher: str = ""
+
+    def bytes_of(self, part: Part) -> int:
+        """Return the bytes of one of the three parts."""
+        return sum(each.total_bytes for each in self.classes if each.part is part)
+
+    @property
+    def text_bytes(self) -> int:
+        """The text model's tensors."""
+        return self.bytes_of(Part.TEXT)
+
+    @property
+    def mtp_bytes(self) -> int:
+        """The draft layers' tensors."""
+        return self.bytes_of(Part.MTP)
+
+    @property
+    def vision_bytes(self) -> int:
+        """The vision tower's tensors."""
+        return self.bytes_of(Part.VISION)
+
+    @property
+    def embedding_bytes(self) -> int:
+        """The text model's tables of which a token reads one row."""
+        return sum(each.total_bytes for each in self.classes if each.part is Part.TEXT and each.role in EMBEDDINGS)
+
+    @property
+    def expert_bytes(self) -> int:
+        """The text model's routed experts."""
+        return sum(each.total_bytes for each in self.classes if each.part is Part.TEXT and each.is_experts)
 
     @property
     def tensor_bytes(self) -> int:
         """All tensors of the files."""
-        return self.text_bytes + self.mtp_bytes + self.vision_bytes
+        return sum(each.total_bytes for each in self.classes)
 
     @property
     def bits_per_weight(self) -> float:
@@ -43,22 +97,41 @@ class Weights(NamedTuple):
         return 8 * self.tensor_bytes / self.params
 
 
-def is_embedding(name: str) -> bool:
-    """Return whether a tensor is the embedding table or belongs to it, by the names of GGUF, MLX and checkpoints.
+def type_bits(tensor_type: str) -> int:
+    """Return the bits that a type's name promises; 0 where it promises none.
 
-    >>> is_embedding("language_model.model.embed_tokens.scales")
-    True
+    >>> type_bits("Q4_K"), type_bits("IQ3_XXS"), type_bits("affine6g64"), type_bits("F8_E4M3")
+    (4, 3, 6, 8)
     """
-    return name.startswith("token_embd.") or ".embed_tokens." in name
+    digits = ""
+    for char in tensor_type:
+        if char.isdigit():
+            digits += char
+        elif digits:
+            break
+    return int(digits) if digits else 0
 
 
-def is_expert(name: str) -> bool:
-    """Return whether a tensor holds routed experts, by the same names.
+def nominal_bits(weights: Weights) -> int:
+    """Return the bits that most of a text model's numbers have, embeddings and vectors left aside."""
+    numbers: dict[int, int] = {}
+    for each in weights.classes:
+        bits = type_bits(each.type)
+        if each.part is Part.TEXT and each.role not in EMBEDDINGS and bits:
+            numbers[bits] = numbers.get(bits, 0) + each.total_bytes // bits
+    return max(numbers, key=lambda bits: numbers[bits], default=0)
 
-    >>> is_expert("blk.0.ffn_up_exps.weight"), is_expert("blk.0.ffn_up_shexp.weight")
-    (True, False)
+
+def scaled(classes: Iterable[WeightClass], part: Part, nbytes: int) -> tuple[WeightClass, ...]:
+    """Return the classes of a part as they would be if all of it took so many bytes: shares kept, the rest in one.
+
+    For sizes that are known while the tensors are not.
     """
-    return "_exps." in name or ".switch_mlp." in name or ".mlp.experts." in name
+    kept = [each for each in classes if each.part is part]
+    total = sum(each.total_bytes for each in kept)
+    shares = [each._replace(nbytes=each.nbytes * nbytes // total) for each in kept]
+    rest = nbytes - sum(each.total_bytes for each in shares)
+    return (*shares, WeightClass("rest", "", part, (-1,), rest)) if rest else tuple(shares)
 
 
 class Options(NamedTuple):
@@ -70,7 +143,7 @@ class Options(NamedTuple):
 
 
 class Quant(Protocol):
-    """Something that `--quant` can name."""
+    """Something that the parameter `quant` can name."""
 
     @property
     def name(self) -> str:
@@ -79,6 +152,10 @@ class Quant(Protocol):
     @property
     def format(self) -> str:
         """GGUF, MLX or safetensors."""
+
+    @property
+    def publisher(self) -> str:
+        """Whose file it is, "" if it is nobody's."""
 
     def advisable(self, model: Model, options: Options) -> bool:
         """Return whether it may be advised to somebody who did not name it."""

@@ -1,0 +1,176 @@
+"""The data files: rows of the tables in `data/`, and the models of the catalogue.
+
+It imports no domain but models and architectures; whoever needs rows declares their table, and asks here for them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from deployfit.architectures.registry import ARCHITECTURES, ArchitectureRow, read_blueprint
+from deployfit.errors import DataError, InputError, quoted
+from deployfit.layers.blueprint import Blueprint
+from deployfit.models import MODELS, Model, ModelRow, own_model
+from deployfit.parameters import param
+from deployfit.tables import Table
+
+T = TypeVar("T")
+MOST_CATALOG_BYTES = 16 * 2**20
+
+
+@cache
+def _folder() -> str:
+    """Return the folder of the data: `deployfit.data` once installed, `data/` beside the package in a checkout.
+
+    importlib.resources would do the same for a zip file too, for 20 ms of a 70 ms answer.
+    """
+    try:
+        import deployfit.data as package
+    except ModuleNotFoundError:
+        return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
+    return os.path.dirname(package.__file__ or "")
+
+
+def data_text(name: str) -> str:
+    """Return a data file's text."""
+    with open(os.path.join(_folder(), name), encoding="utf-8") as file:
+        return file.read()
+
+
+_read: dict[str, list[Any]] = {}
+
+
+def rows(table: Table[T]) -> list[T]:
+    """Return the rows of a table in `data/`, read once.
+
+    >>> from deployfit.hardware.mac import MACS
+    >>> rows(MACS)[0].chip
+    'A18 Pro'
+    """
+    if table.file not in _read:
+        _read[table.file] = table.rows(data_text(table.file), f"data/{table.file}")
+    return _read[table.file]
+
+
+@cache
+def architectures() -> dict[str, ArchitectureRow]:
+    """Return what is known of architectures by `model_type`."""
+    return {row.model_type: row for row in rows(ARCHITECTURES)}
+
+
+class Catalogue(Mapping[str, Model]):
+    """The models by name, in the order of the table; each configuration is read when its model is asked for."""
+
+    def __init__(self, known: list[ModelRow]) -> None:
+        self.rows = {row.name: row for row in known}
+        twice = sorted({row.name for row in known if self.rows[row.name] is not row})
+        if twice:
+            raise DataError([f"data/models.csv: model {quoted(name)} is defined twice" for name in twice])
+        self._models: dict[str, Model] = {}
+
+    def __getitem__(self, name: str) -> Model:
+        if name not in self._models:
+            row = self.rows[name]
+            self._models[name] = Model(_published(name), row)
+        return self._models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def _published(name: str) -> Blueprint:
+    file = f"configs/{name}.json"
+    return _own_blueprint(data_text(file), f"data/{file}")
+
+
+@cache
+def models() -> Catalogue:
+    """Return the catalogue.
+
+    >>> len(models()["Qwen3.5-27B"].blueprint.attentions)
+    16
+    """
+    return Catalogue(rows(MODELS))
+
+
+def load_models(path: str, wanted: str) -> dict[str, Model]:
+    """Return the models of a user's file: a config.json, several by name in one object, or a CSV like data/models.csv.
+
+    A config.json does not say its model's name; it goes by the wanted one, else by that of its folder. The
+    configurations that a CSV names lie in `configs/` beside it.
+    """
+    file = os.path.basename(path)
+    text = _file_text(path)
+    if file.lower().endswith(".json") or text.lstrip().startswith("{"):
+        found = _json_models(text, file, wanted or os.path.basename(os.path.dirname(os.path.abspath(path))) or file)
+    else:
+        known = MODELS.rows(text, file)
+        folder = os.path.join(os.path.dirname(path), "configs")
+        found = [
+            Model(_own_blueprint(_file_text(os.path.join(folder, f"{row.name}.json")), f"{row.name}.json"), row)
+            for row in known
+            if _is_file_name(row.name, file)
+        ]
+    faults = [f"{file}: {model.name}: {fault}" for model in found for fault in model.faults()]
+    if faults:
+        raise DataError(faults)
+    return {model.name: model for model in found}
+
+
+def _is_file_name(name: str, file: str) -> bool:
+    if os.path.basename(name) != name or name.startswith("."):
+        raise DataError([f"{file}: model: {quoted(name)} is no name of a file in configs/"])
+    return True
+
+
+def _file_text(path: str) -> str:
+    what = f"{param('catalog')} {quoted(path)}"
+    wanted = "give a config.json, or a CSV like data/models.csv"
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError(f"{what}: not a file; {wanted}")
+        with open(path, encoding="utf-8-sig") as opened:
+            text = opened.read(MOST_CATALOG_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise InputError(f"{what}: {reason}; {wanted}") from None
+    if len(text) > MOST_CATALOG_BYTES:
+        raise InputError(f"{what}: more than 16 MiB; {wanted}")
+    return text
+
+
+def _parsed(text: str, place: str) -> dict[str, Any]:
+    import json
+
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError([f"{place}: not JSON: {quoted(error)}"]) from None
+    if not isinstance(content, dict):
+        raise DataError([f"{place}: expected a config.json, got {quoted(type(content).__name__)}"])
+    return content
+
+
+def _own_blueprint(text: str, place: str) -> Blueprint:
+    return read_blueprint(_parsed(text, place), place, architectures())
+
+
+def _json_models(text: str, place: str, wanted: str) -> list[Model]:
+    content = _parsed(text, place)
+    if "model_type" in content or "text_config" in content:
+        return [own_model(wanted, read_blueprint(content, place, architectures()), place)]
+    if not all(isinstance(config, dict) for config in content.values()):
+        raise DataError([f"{place}: expected a config.json, or an object of such objects by model name"])
+    odd = [f"{place}: expected a printable name, got {quoted(name)}" for name in content if not name.isprintable()]
+    if odd or not content:
+        raise DataError(odd or [f"{place}: no model in it; expected a config.json"])
+    return [
+        own_model(name, read_blueprint(config, f"{place}: {quoted(name)}", architectures()), place)
+        for name, config in content.items()
+    ]

@@ -1,0 +1,120 @@
+"""Macs with Apple silicon: what was sold, and how a text names one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deployfit.errors import InputError, quoted, unknown
+from deployfit.parameters import param
+from deployfit.tables import Row, Table
+from deployfit.units import GIB
+
+
+class Mac(NamedTuple):
+    """A Mac: its memory, and its chip where that is known ("" otherwise)."""
+
+    chip: str
+    memory_bytes: int
+
+    @property
+    def name(self) -> str:
+        """How people say it: "M4 Max 64 GB"."""
+        memory = self.memory_bytes / GIB
+        return f"{self.chip} {memory:g} GB".strip()
+
+    @property
+    def with_article(self) -> str:
+        """How it stands in a sentence: "an M4 Max 64 GB Mac"."""
+        article = "an" if self.name.startswith(("A", "M", "8", "18 ")) else "a"
+        return f"{article} {self.name} Mac"
+
+
+class MacRow(NamedTuple):
+    """A row of `data/macs.csv`: a chip with one bandwidth, and the memory sizes it was sold with.
+
+    `fp16_tflops` are those of its largest GPU, with the neural accelerators in it if there are any.
+    """
+
+    chip: str
+    bandwidth_gb_s: int  # 0 where it is not known
+    memory_gib: tuple[int, ...]
+    gpu_cores: int = 0  # of its largest GPU
+    fp16_tflops: float = 0.0  # 0 where they are not known
+    neural_accelerators: bool = False
+
+    @property
+    def generation(self) -> int:
+        """The chip's generation: 4 for an M4 Max, 0 if it is none of the M series."""
+        digits = self.chip.split()[0].removeprefix("M")
+        return int(digits) if digits.isdigit() else 0
+
+    @property
+    def shader_tflops(self) -> float:
+        """What the GPU does without its neural accelerators, which double it where there are any."""
+        return self.fp16_tflops / (2 if self.neural_accelerators else 1)
+
+
+def _mac_row(row: Row) -> MacRow:
+    sizes = row.text("memory_gib").split()
+    cores = row.text("gpu_cores").rpartition("-")[2]
+    if not all(size.isdigit() for size in sizes):
+        row.fault("memory_gib", "whole numbers")
+        sizes = []
+    return MacRow(
+        chip=row.text("chip"),
+        bandwidth_gb_s=row.number("bandwidth_gb_s", blank=True),
+        memory_gib=tuple(map(int, sizes)),
+        gpu_cores=int(cores) if cores.isdigit() else row.number("gpu_cores"),
+        fp16_tflops=row.decimal("fp16_tflops", blank=True),
+        neural_accelerators=row.flag("neural_accelerators"),
+    )
+
+
+MACS = Table(
+    "macs.csv", ["chip", "gpu_cores", "bandwidth_gb_s", "fp16_tflops", "neural_accelerators", "memory_gib"], _mac_row
+)
+
+
+_CHIP_AND_MEMORY = re.compile(r"(?:(?P<chip>\S.*) )?(?P<memory>[0-9]{1,4}) ?(?:GB|GiB|G)?", re.ASCII | re.IGNORECASE)
+_CHIP = re.compile(r"[A-Za-z][A-Za-z0-9 ]*", re.ASCII)
+
+
+def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
+    """Return the Mac that a text names: its memory in GB, or its chip and memory.
+
+    >>> find_mac("m4 max 64", [MacRow(chip="M4 Max", bandwidth_gb_s=546, memory_gib=(48, 64))]).name
+    'M4 Max 64 GB'
+    """
+    words = " ".join(text.split())
+    chips = {row.chip.casefold(): row.chip for row in macs}
+    match = _CHIP_AND_MEMORY.fullmatch(words)
+    typed = (match["chip"] or "") if match else words
+    if not (match and not typed) and not _CHIP.fullmatch(typed):
+        raise InputError(
+            f"{param('mac')}: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {quoted(text)}"
+        )
+    if typed and typed.casefold() not in chips:
+        raise unknown("Mac chip", typed, chips.values())
+    chip = chips[typed.casefold()] if typed else ""
+    sizes = sorted({size for row in macs if chip in ("", row.chip) for size in row.memory_gib})
+    memory = int(match["memory"]) if match else None
+    if memory not in sizes:
+        sold = "it was sold with " if chip else "Macs were sold with "
+        sold += ", ".join(map(str, sizes)) + " GB"
+        if memory is None:
+            raise InputError(f"{param('mac')} {quoted(words)}: memory size missing; {sold}")
+        raise InputError(f"no {chip or 'Mac'} with {memory} GB; {sold}")
+    return Mac(chip=chip, memory_bytes=memory * GIB)
+
+
+def find_chip(mac: Mac, macs: Sequence[MacRow]) -> MacRow | None:
+    """Return the chip of a Mac; the memory picks the bandwidth on Max chips. None if no chip is named or sold so.
+
+    >>> rows = [MacRow("M4 Max", 410, (36,)), MacRow("M4 Max", 546, (48, 64))]
+    >>> find_chip(Mac(chip="M4 Max", memory_bytes=64 * GIB), rows).bandwidth_gb_s
+    546
+    """
+    memory = mac.memory_bytes // GIB
+    return next((row for row in macs if row.chip == mac.chip and memory in row.memory_gib), None)

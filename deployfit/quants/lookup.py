@@ -1,0 +1,104 @@
+"""Finding a quant by what a user types: `Q4_K_M`, `4bit`, `FP8`, `unsloth:UD-Q4_K_XL`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from deployfit.errors import InputError, quoted, unknown
+from deployfit.parameters import param
+from deployfit.quants import shelf
+from deployfit.quants.weights import GGUF, MLX, SAFETENSORS, Quant
+from deployfit.runtimes import registry
+
+
+def find_quant(text: str, runtime: str | None = None) -> Quant:
+    """Return what a text names; raise InputError if nothing is, or if the runtime does not load it.
+
+    Names that several tools have (BF16) mean llama.cpp's unless the runtime says otherwise.
+
+    >>> find_quant("4-bit").name, find_quant("unsloth:q4_k_m").name
+    ('q4_g64', 'unsloth:Q4_K_M')
+    """
+    publisher, colon, name = text.strip().partition(":")
+    quant = published_quant(publisher, name) if colon else _own_quant(text, runtime)
+    if runtime is not None and registry.formats().get(quant.format) != runtime:
+        raise InputError(not_loaded(quant, runtime))
+    return quant
+
+
+def find_publisher(name: str) -> str:
+    """Return the publisher of that name, whatever its case."""
+    for each in shelf.publishers():
+        if each.casefold() == name.strip().casefold():
+            return each
+    raise unknown("publisher", name, shelf.publishers())
+
+
+def published_quant(publisher: str, name: str) -> Quant:
+    """Return a publisher's recipe."""
+    return shelf.publishers()[find_publisher(publisher)].quant(name)
+
+
+def not_loaded(quant: Quant, runtime: str) -> str:
+    """Return the sentence that says that a runtime does not load a quant, and what does."""
+    loader = registry.formats().get(quant.format)
+    way_out = f"leave out {param('runtime')}, or choose {loader}" if loader else "see deployfit quants for others"
+    return f"{quant.name} is {quant.format}, which {runtime} does not load; {way_out}"
+
+
+def _own_quant(text: str, runtime: str | None) -> Quant:
+    wanted = None if runtime is None else registry.format_of(runtime)
+    for format_name in sorted((GGUF, MLX, SAFETENSORS), key=lambda each: wanted is None or each != wanted):
+        found = _named(text, format_name)
+        if found is not None:
+            return found
+    published = [
+        each.quant(name)
+        for each in shelf.publishers().values()
+        for name in each.names
+        if name.casefold() == text.strip().casefold()
+    ]
+    loaded = [each for each in published if wanted is None or each.format == wanted]
+    if len(loaded) == 1:
+        return loaded[0]
+    if published:
+        if runtime is not None and not loaded:
+            raise InputError(not_loaded(published[0], runtime))
+        names = " or ".join(each.name for each in loaded)
+        raise InputError(f"{quoted(text)} is a publisher's recipe; say whose: {names}")
+    formats = (wanted,) if wanted else (GGUF, MLX)
+    raise unknown("recipe", text, [quant.name for each in formats for quant in shelf.own_quants(each)])
+
+
+def _named(text: str, format_name: str) -> Quant | None:
+    try:
+        if format_name == GGUF:
+            from deployfit.formats.gguf_recipes import find_recipe
+            from deployfit.quants.gguf import GgufQuant
+
+            return GgufQuant(find_recipe(text, shelf.recipes()))
+        if format_name == MLX:
+            from deployfit.formats.mlx import find_mlx_recipe
+            from deployfit.quants.mlx import MlxQuant
+
+            return MlxQuant(find_mlx_recipe(text, shelf.mlx_recipes()))
+        from deployfit.formats.checkpoint import find_checkpoint_recipe
+        from deployfit.quants.checkpoint import CheckpointQuant
+
+        return CheckpointQuant(find_checkpoint_recipe(text, shelf.checkpoint_recipes()))
+    except InputError:
+        return None
+
+
+def by_runtime(quants: Sequence[Quant]) -> Mapping[str, list[Quant]]:
+    """Return the quants grouped by the runtime that loads them; raise InputError for one that none does."""
+    grouped: dict[str, list[Quant]] = {}
+    for quant in quants:
+        runtime = registry.formats().get(quant.format)
+        if runtime is None:
+            raise InputError(
+                f"{quoted(quant.name)} is a checkpoint for servers; neither {' nor '.join(registry.names())} is known"
+                " to load it as it is; its size: deployfit quants MODEL"
+            )
+        grouped.setdefault(runtime, []).append(quant)
+    return grouped

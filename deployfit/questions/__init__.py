@@ -1,0 +1,21 @@
+"""The questions: a module each, declared once for every door (command line, Python, page, agents)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# Each question's module, in the order of the help; a module is imported when its question is asked.
+MODULES: Mapping[str, str] = {
+    "fit": "fit",
+    "plan": "plan",
+    "recommend": "recommend",
+    "quants": "quants",
+    "table": "table",
+    "sweep": "sweep",
+    "models": "models",
+    "macs": "macs",
+    "check": "check",
+    "validate": "validate",
+    "hub": "hub",
+    "refresh": "refresh",
+}

@@ -1,0 +1,103 @@
+"""What could be run instead: a model's published files, other models, other Macs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from deployfit import catalogue
+from deployfit.advice import Choices
+from deployfit.errors import DeployfitError, InputError
+from deployfit.hardware.gpu_limit import LIMITS, default_limit
+from deployfit.hardware.mac import MACS, Mac
+from deployfit.hardware.machine import Machine
+from deployfit.models import Model
+from deployfit.quants import shelf
+from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.questions.resolve import judge_of
+from deployfit.ranking import BITS, evidence_of
+from deployfit.runtimes import registry
+from deployfit.units import GIB
+from deployfit.verdict import Judge, Run, Verdict, verdict_at
+
+MOST_MODELS = 8  # other models that are tried
+
+
+def published_files(model: Model, format_name: str) -> list[Quant]:
+    """Return the files of a model that publishers were seen to ship in a format."""
+    return [
+        quant
+        for publisher in shelf.publishers().values()
+        if publisher.row.format == format_name
+        for quant in publisher.quants()
+        if quant.published(model)
+    ]
+
+
+def rank_of(weights: Weights) -> tuple[int, bool]:
+    """Return the rank of the evidence about files of so many bits (1 is best), and whether it is of a loss."""
+    row = evidence_of(weights, catalogue.rows(BITS))
+    return row.rank, row.is_lossy
+
+
+def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights] | None:
+    """Return of the quants that fit the one with the best evidence, in that the largest; None where none fits."""
+    run = judge.run
+    fitting = []
+    for quant in quants:
+        try:
+            weights = judge.weights(quant)
+            total = judge.estimate(weights).total_bytes
+        except DeployfitError:
+            continue
+        if verdict_at(run.machine, total) is Verdict.FITS:
+            fitting.append((quant, weights))
+    return min(fitting, key=lambda pair: (rank_of(pair[1])[0], -pair[1].text_bytes), default=None)
+
+
+def choices_for(run: Run, menu: Sequence[Quant]) -> Choices:
+    """Return what may be advised in place of a run."""
+    return Choices(
+        files=menu,
+        is_lossy=lambda weights: rank_of(weights)[1],
+        smaller=lambda: _smaller_models(run),
+        machines=lambda: _machines(run.machine),
+    )
+
+
+def _smaller_models(run: Run) -> Iterator[tuple[str, str, str]]:
+    """Yield smaller models of the family, the largest first, each with its best file that fits without a loss."""
+    known = catalogue.models()
+    if run.model.name not in known:
+        return
+    total = run.model.row.total_params
+    family = [row for row in known.rows.values() if row.family == run.model.row.family and 0 < row.total_params < total]
+    for row in sorted(family, key=lambda each: -each.total_params)[:MOST_MODELS]:
+        model = known[row.name]
+        if run.settings.context_tokens > model.blueprint.trained_context:
+            continue
+        judge = _judge(run, model)
+        found = judge and best_fitting(judge, published_files(model, run.runtime.formats[0]))
+        if found and not rank_of(found[1])[1]:
+            yield model.name, found[0].name, "a smaller model that fits as asked"
+            return
+
+
+def _judge(run: Run, model: Model) -> Judge | None:
+    try:
+        return judge_of(run._replace(model=model, options=Options()))
+    except InputError:
+        return None
+
+
+def _machines(machine: Machine) -> Iterator[Machine]:
+    """Yield the sizes of memory that Macs are sold with, above a machine's own, under the same macOS."""
+    sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
+    for size in sizes:
+        if size * GIB > machine.mac.memory_bytes:
+            mac = Mac(chip="", memory_bytes=size * GIB)
+            yield Machine(mac, machine.macos, default_limit(mac, machine.macos, catalogue.rows(LIMITS)))
+
+
+def every_format() -> list[str]:
+    """Return the formats that runtimes load, each runtime's usual one."""
+    return [registry.format_of(name) for name in registry.names()]

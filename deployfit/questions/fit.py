@@ -1,0 +1,207 @@
+"""`fit`: does a model fit a Mac, and how will it run?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from deployfit.advice import Advice, advice_on, makeable
+from deployfit.errors import InputError
+from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
+from deployfit.hardware.machine import Machine
+from deployfit.models import Model
+from deployfit.parameters import Parameter, param
+from deployfit.quants.weights import Options, Quant
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Text, text_of, texts
+from deployfit.questions.resolve import (
+    context_of,
+    find_model,
+    judge_of,
+    machine_of,
+    menu_of,
+    quants_of,
+    run_of,
+)
+from deployfit.runtimes import registry
+from deployfit.verdict import RUNS, Answer
+
+if TYPE_CHECKING:
+    from deployfit.report.document import Document
+
+
+class Fit(NamedTuple):
+    """A verdict with the ways out of it, and why it is the choice among several ("" if it is not)."""
+
+    answer: Answer
+    advice: Sequence[Advice]
+    chosen: str = ""
+
+
+class Fits(Answered, Sequence[Answer]):
+    """Verdicts, one per Mac and quant; `listed`: nothing in particular was asked for, and these are what there is."""
+
+    def __init__(self, fits: Sequence[Fit], *, listed: bool, use_exit_code: bool = False) -> None:
+        self.fits, self.listed = fits, listed
+        self._use_exit_code = use_exit_code
+
+    def __len__(self) -> int:
+        return len(self.fits)
+
+    def __getitem__(self, index: int) -> Answer:  # type: ignore[override]
+        return self.fits[index].answer
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """3 if nothing asked for runs within the GPU limit, and that was to be told."""
+        runs = any(fit.answer.verdict in RUNS for fit in self.fits)
+        return DOES_NOT_FIT if self._use_exit_code and not runs else ANSWERED
+
+    def document(self) -> Document:
+        """Return the rows, and the whole breakdown for one quant or a line each for several."""
+        from deployfit.report.fit import fit_document
+
+        return fit_document(self.fits, listed=self.listed)
+
+
+def fit(
+    model: str,
+    quant: str | Iterable[str] | None = None,
+    *,
+    mac: Text | Iterable[Text] | None = None,
+    macos: Text | None = None,
+    wired_limit: Text | None = None,
+    other: Text | None = None,
+    context: Text = common.DEFAULT_CONTEXT,
+    runtime: str | None = None,
+    publisher: str | None = None,
+    own: bool = False,
+    imatrix: bool = False,
+    mtp: bool = False,
+    vision: bool = False,
+    catalog: str | None = None,
+    file: str | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+    exit_code: bool = False,
+    **settings: Text | bool | None,
+) -> Fits:
+    """Return whether a model fits a Mac, an answer per quant; without one every file that can be downloaded.
+
+    Other keywords are the runtime's settings, as the command line has them.
+
+    >>> (answer,) = fit("Qwen3.5-27B", "Q4_K_M", mac=32, context="32k")
+    >>> answer.verdict.value, answer.estimate.total_bytes, answer.max_context_tokens
+    ('fits', 19424860192, 125440)
+    """
+    found = find_model(model, catalog)
+    asked = _asked(found, texts(quant), runtime, publisher, own=own, imatrix=imatrix)
+    listed = not texts(quant)
+    macs: Sequence[str | None] = texts(mac) or [None]
+    machines = [machine_of(each, text_of(macos), text_of(wired_limit), text_of(other)) for each in macs]
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    typed = {name: _typed(value) for name, value in settings.items() if value is not None}
+    registry.check_given(list(typed), list(asked))
+    fits: list[Fit] = []
+    for machine in machines:
+        fits += _on(machine, found, asked, str(context), typed, options, listed=listed)
+    if not fits:
+        raise InputError(
+            f"nothing of {found.name} can be made as asked; leave out {param('imatrix')} or {param('mtp')}"
+        )
+    return Fits(fits, listed=listed, use_exit_code=exit_code)
+
+
+def _typed(value: Text | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _asked(
+    model: Model, names: Sequence[str], runtime: str | None, publisher: str | None, *, own: bool, imatrix: bool
+) -> Mapping[str, list[Quant]]:
+    """Return what to answer by runtime: what was named, else what can be downloaded, with `own` what can be made."""
+    if names:
+        if publisher is not None:
+            raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
+        return quants_of(names, runtime)
+    from deployfit.questions.choices import published_files
+    from deployfit.quants import shelf
+    from deployfit.quants.lookup import find_publisher
+
+    engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]
+    whose = None if publisher is None else find_publisher(publisher)
+    asked: dict[str, list[Quant]] = {}
+    for engine in engines:
+        files = published_files(model, registry.format_of(engine)) if not (own or imatrix) else []
+        chosen = [each for each in files if whose in (None, each.publisher)]
+        if own or imatrix:
+            chosen = [*shelf.own_quants(registry.format_of(engine))]
+        if chosen:
+            asked[engine] = chosen
+    if asked:
+        return asked
+    if whose is not None:
+        raise InputError(f"no file of {whose} is known for {model.name}; leave out {param('publisher')}")
+    return {engine: list(shelf.own_quants(registry.format_of(engine))) for engine in engines}
+
+
+def _on(
+    machine: Machine,
+    model: Model,
+    asked: Mapping[str, list[Quant]],
+    context: str,
+    typed: Mapping[str, str],
+    options: Options,
+    *,
+    listed: bool,
+) -> list[Fit]:
+    """Return the verdicts on one Mac."""
+    from deployfit.questions.choices import best_fitting, choices_for
+
+    fits: list[Fit] = []
+    for name, chosen in asked.items():
+        engine = registry.runtime(name)
+        known = {each.name for each in registry.parameters()[name]}
+        own = {key: value for key, value in typed.items() if key in known}
+        run = run_of(model, engine, context_of(context, model), own, machine, options)
+        try:
+            judge = judge_of(run)
+        except InputError:
+            if listed and len(asked) > 1:
+                continue
+            raise
+        menu = menu_of(chosen, engine)
+        quants = makeable(judge, dict.fromkeys(chosen)) if listed else list(dict.fromkeys(chosen))
+        best = best_fitting(judge, quants) if listed else None
+        for each in quants:
+            answer = judge.answer(each)
+            advice = [] if listed else advice_on(answer, judge, choices_for(run, menu))
+            fits.append(Fit(answer, advice, "our choice" if best and best[0] == each else ""))
+    return fits
+
+
+QUESTION = Question(
+    name="fit",
+    summary="Say whether MODEL fits this Mac. One file in detail, or a line for every file that can be downloaded.",
+    ask=fit,
+    parameters=(
+        common.MODEL,
+        common.QUANT,
+        common.PUBLISHER,
+        common.RUNTIME,
+        common.MAC._replace(many=True),
+        *common.MACHINE[1:],
+        common.CONTEXT,
+        common.FILE,
+        common.REVISION,
+        common.OFFLINE,
+        Parameter("own", "List recipes that you would have to make yourself, not files to download."),
+        common.VISION,
+        common.IMATRIX,
+        common.MTP,
+        common.CATALOG,
+        Parameter("exit_code", f"Exit with {DOES_NOT_FIT} if nothing asked for runs within the GPU limit."),
+    ),
+    arguments=("model",),
+    runtimes=True,
+)

@@ -1,0 +1,105 @@
+"""`plan`: how far the context of a model reaches, by recipe and KV cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from deployfit.errors import InputError
+from deployfit.parameters import param
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Text, text_of, texts
+from deployfit.questions.resolve import find_model, machine_of, quants_of, speeds
+from deployfit.quants import shelf
+from deployfit.quants.lookup import find_publisher
+from deployfit.quants.weights import Options
+from deployfit.runtimes import registry
+
+if TYPE_CHECKING:
+    from deployfit.plan import Plan
+    from deployfit.report.document import Document
+
+
+class Contexts(Answered):
+    """A plan: `plan.rows` has a row per recipe."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def document(self) -> Document:
+        """Return a row per recipe and KV cache, and the grid of them."""
+        from deployfit.report.plan import plan_document
+
+        return plan_document(self.plan)
+
+
+def plan(
+    model: str,
+    quant: str | Iterable[str] | None = None,
+    *,
+    mac: Text | None = None,
+    macos: Text | None = None,
+    wired_limit: Text | None = None,
+    other: Text | None = None,
+    runtime: str | None = None,
+    publisher: str | None = None,
+    imatrix: bool = False,
+    mtp: bool = False,
+    vision: bool = False,
+    catalog: str | None = None,
+) -> Contexts:
+    """Return the largest contexts of a model's recipes by KV cache; `publisher` means all its files of the model.
+
+    >>> plan("Qwen3.5-35B-A3B", "Q4_K_M", mac=32).plan.rows[0].max_context_tokens
+    (184832, 262144, 262144)
+    """
+    from deployfit.plan import make_plan
+
+    found = find_model(model, catalog)
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    asked = quants_of(texts(quant), runtime)
+    if len(asked) > 1:
+        raise InputError("a plan compares the settings of one runtime; ask for quants of one at a time")
+    ((name, chosen),) = asked.items()
+    if publisher is not None:
+        if chosen:
+            raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
+        known = shelf.publishers()[find_publisher(publisher)]
+        name = registry.loader_of(known.row.format)
+        if runtime is not None and name != registry.find_runtime(runtime):
+            raise InputError(
+                f"{known.row.name} publishes {known.row.format}, which {name} loads; leave out {param('runtime')}"
+            )
+        chosen = [each for each in known.quants() if each.published(found)]
+        if not chosen:
+            raise InputError(
+                f"no file of {known.row.name} is known for {found.name}; name recipes with {param('quant')}"
+            )
+    elif not chosen:
+        chosen = [each for each in shelf.own_quants(registry.format_of(name)) if each.advisable(found, options)]
+    engine = registry.runtime(name)
+    columns = [engine.settings(1, typed) for typed in engine.planned]
+    machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
+    made = make_plan(found, chosen, engine, columns, machine, options, speeds())
+    if not made.rows or not made.columns:
+        raise InputError(made.refusals[0])
+    return Contexts(made)
+
+
+QUESTION = Question(
+    name="plan",
+    summary="Show how far the context of MODEL reaches. Each recipe by KV caches, on one Mac.",
+    ask=plan,
+    parameters=(
+        common.MODEL,
+        common.QUANT,
+        common.PUBLISHER,
+        common.RUNTIME,
+        *common.MACHINE,
+        common.VISION,
+        common.IMATRIX,
+        common.MTP,
+        common.CATALOG,
+    ),
+    arguments=("model",),
+)

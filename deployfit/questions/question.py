@@ -1,0 +1,99 @@
+"""What a question is: its parameters, the function that answers it, and an answer that becomes a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deployfit.parameters import Parameter, python
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from deployfit.report.document import Document
+
+Text = str | int
+Row = Mapping[str, Any]
+
+
+class Answered:
+    """What a question gives back: rows for programs, a table for people. Subclasses make the document."""
+
+    exit_code = 0  # of the command
+
+    def document(self) -> Document:
+        """Return the document, which every output format is made of."""
+        raise NotImplementedError
+
+    def rows(self) -> list[Row]:
+        """Return a mapping per row: the fields of the command's JSON."""
+        document = self.document().spelled(python)
+        return [dict(zip(document.columns, record, strict=True)) for record in document.records]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a DataFrame; whole numbers that may be missing are Int64."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows()).convert_dtypes(convert_string=False)
+
+    def text(self, width: int = 100) -> str:
+        """Return what the command prints on a screen of that width."""
+        return self._rendered("text", width)
+
+    def _rendered(self, format_name: str, width: int) -> str:
+        import io
+
+        from deployfit.report.formats import Screen, render
+
+        out = io.StringIO()
+        render(self.document().spelled(python), format_name, out, Screen(width))
+        return out.getvalue().rstrip("\n")
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self._rendered("html", 0)
+
+
+class Question(NamedTuple):
+    """A question: `ask` takes its parameters as keywords; those of runtimes are taken too if `runtimes`.
+
+    `arguments` are the parameters that the command line takes without a name. `many`: settings of runtimes may be
+    given several times. `step_summary`: in GitHub Actions its Markdown goes into the step's summary as well.
+    """
+
+    name: str
+    summary: str
+    ask: Callable[..., Answered]
+    parameters: Sequence[Parameter]
+    arguments: Sequence[str] = ()
+    runtimes: bool = False
+    many: bool = False
+    step_summary: bool = False
+    epilogue: str = ""
+
+
+def texts(values: Text | Iterable[Text] | None) -> list[str]:
+    """Return one or several arguments as a list of texts; commas part them too, but not thousands.
+
+    >>> texts(["32,768", "8k,16k"])
+    ['32,768', '8k', '16k']
+    """
+    if values is None:
+        return []
+    given = [str(values)] if isinstance(values, str | int) else [str(value) for value in values]
+    return [text for each in given for text in _parted(each)]
+
+
+def _parted(text: str) -> list[str]:
+    if "," not in text:
+        return [text]
+    pieces = [piece.strip() for piece in text.split(",")]
+    thousands = all(len(piece) == 3 and piece.isdigit() for piece in pieces[1:]) and pieces[0].isdigit()
+    return [text] if thousands else [piece for piece in pieces if piece]
+
+
+def text_of(value: Text | float | None) -> str | None:
+    """Return one argument as a text, None for none."""
+    return None if value is None else str(value)

@@ -1,0 +1,185 @@
+"""`recommend`: what to run on a Mac."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from deployfit import catalogue
+from deployfit.errors import InputError, quoted, unknown
+from deployfit.estimate import estimate
+from deployfit.hardware.machine import Machine
+from deployfit.models import Model
+from deployfit.parameters import Parameter, param
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Text, text_of
+from deployfit.questions.resolve import machine_of, speeds, whole_number
+from deployfit.quants import shelf
+from deployfit.quants.weights import Options, Quant
+from deployfit.runtimes import registry
+from deployfit.units import parse_tokens
+from deployfit.verdict import Verdict, verdict_at
+
+if TYPE_CHECKING:
+    from deployfit.ranking import Candidate, Recommendation, Wanted
+    from deployfit.report.document import Document
+
+DEFAULT_USE = "coding"
+DEFAULT_PLACES = 5
+FASTEST = 10**9  # tokens per second, more than anybody asks for
+VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has beside the text
+
+
+class Recommendations(Answered, Sequence["Recommendation"]):
+    """Places, best first."""
+
+    def __init__(self, places: Sequence[Recommendation], machine: Machine, wanted: Wanted) -> None:
+        self.places, self.machine, self.wanted = places, machine, wanted
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Recommendation:  # type: ignore[override]
+        return self.places[index]
+
+    def document(self) -> Document:
+        """Return a row per place, and why it is there."""
+        from deployfit.report.recommend import recommend_document
+
+        return recommend_document(self.places, self.machine, self.wanted)
+
+
+def recommend(
+    *,
+    mac: Text | None = None,
+    macos: Text | None = None,
+    wired_limit: Text | None = None,
+    other: Text | None = None,
+    context: Text = common.DEFAULT_CONTEXT,
+    use: str = DEFAULT_USE,
+    min_speed: float | str = 0.0,
+    runtime: str | None = None,
+    own: bool = False,
+    places: Text = DEFAULT_PLACES,
+) -> Recommendations:
+    """Return what to run on a Mac, best first: one file per model, each place with its reasons.
+
+    Files are published ones; `own` adds the recipes of llama.cpp and MLX that one would have to make oneself.
+
+    >>> best = recommend(mac="M2 Pro 32", context="64k", min_speed=10)[0]
+    >>> best.candidate.model.name, best.candidate.headroom_bytes >= 0
+    ('Qwen3.6-35B-A3B', True)
+    """
+    from deployfit import ranking
+
+    most = whole_number("places", str(places))
+    if most < 1:
+        raise InputError(f"{param('places')}: expected a whole number from 1, got 0")
+    machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
+    wanted = _wanted(use, _speed_of(min_speed), parse_tokens(str(context)), machine)
+    name = None if runtime is None else registry.find_runtime(runtime)
+    cited = ranking.Cited(
+        catalogue.rows(ranking.EVIDENCE),
+        catalogue.rows(ranking.BITS),
+        frozenset(catalogue.rows(ranking.TESTED)),
+    )
+    found = ranking.recommend(_candidates(machine, wanted.context_tokens, name, own=own), wanted, cited)
+    return Recommendations(found[:most], machine, wanted)
+
+
+def _speed_of(given: float | str) -> float:
+    if isinstance(given, str):
+        if not (given.isascii() and given.replace(".", "", 1).isdigit() and len(given) <= 9 and float(given) > 0):
+            raise InputError(f"{param('min_speed')}: expected tokens per second such as 10 or 7.5, got {quoted(given)}")
+        return float(given)
+    if not 0 <= given <= FASTEST:
+        raise InputError(f"{param('min_speed')}: expected tokens per second such as 10 or 7.5, got {quoted(given)}")
+    return given
+
+
+def _wanted(use: str, min_speed: float, context_tokens: int, machine: Machine) -> Wanted:
+    from deployfit.ranking import USES, Wanted
+
+    uses = {each.name: each for each in catalogue.rows(USES)}
+    if use not in uses:
+        raise unknown("use", use, uses)
+    if min_speed and speeds().chip(machine.mac) is None:
+        raise InputError(f"{param('min_speed')}: {speeds().why_not(machine.mac)}")
+    trained = max(model.blueprint.trained_context for model in catalogue.models().values())
+    if not 1 <= context_tokens <= trained:
+        raise InputError(f"{param('context')}: {context_tokens:,} tokens; choose from 1 to the trained {trained:,}")
+    return Wanted(uses[use], min_speed, context_tokens, speeds().why_not(machine.mac))
+
+
+def _files(model: Model, runtime: str, most_bytes: int, *, own: bool) -> list[Quant]:
+    """Return what there is of a model: files that were seen and are not too large, and what the tools can make."""
+    format_name = registry.format_of(runtime)
+    files: list[Quant] = [
+        quant
+        for publisher in shelf.publishers().values()
+        if publisher.row.format == format_name and not publisher.row.joined
+        for quant in publisher.quants()
+        if 0 < quant.published_bytes(model) <= most_bytes
+    ]
+    recipes = shelf.own_quants(format_name) if own else []
+    return files + [quant for quant in recipes if quant.advisable(model, Options())]
+
+
+def _candidates(machine: Machine, context_tokens: int, runtime: str | None, *, own: bool) -> Iterable[Candidate]:
+    """Yield every file of the catalogue's models that fits with this context."""
+    from deployfit.grid import MISSING, Grid, sweep
+    from deployfit.ranking import Candidate
+
+    options = Options()
+    for model in catalogue.models().values():
+        if context_tokens > model.blueprint.trained_context:
+            continue
+        for name in registry.names() if runtime is None else (runtime,):
+            files = _files(model, name, machine.budget_bytes + VISION_AND_MTP_BYTES, own=own)
+            if not files:
+                continue
+            engine = registry.runtime(name)
+            settings = engine.settings(context_tokens, {})
+            swept = sweep(Grid([model], files, engine, [settings], [context_tokens], [machine], options))
+            for weights, total, largest in zip(
+                swept.weights[0],
+                swept.total_bytes[0, :, 0, 0].tolist(),
+                swept.max_context_tokens[0, :, 0, 0].tolist(),
+                strict=True,
+            ):
+                if weights is None or total == MISSING or verdict_at(machine, total) is not Verdict.FITS:
+                    continue
+                yield Candidate(
+                    model=model,
+                    weights=weights,
+                    runtime=name,
+                    total_bytes=total,
+                    headroom_bytes=machine.budget_bytes - total,
+                    max_context_tokens=largest,
+                    speed=speeds().speed(
+                        machine.mac,
+                        model.blueprint,
+                        weights,
+                        estimate(model, weights, engine, settings, options),
+                        runtime=name,
+                        sequences=engine.sequences(settings),
+                        context_tokens=context_tokens,
+                    ),
+                )
+
+
+QUESTION = Question(
+    name="recommend",
+    summary="Say what to run on this Mac, and why. A published file per model that fits, best first.\n\nThe order comes"
+    " from one published benchmark per use; nothing is scored here.",
+    ask=recommend,
+    parameters=(
+        *common.MACHINE,
+        common.CONTEXT._replace(help="Context that must fit."),
+        Parameter("use", "Whose benchmark decides: coding or chat.", "USE", DEFAULT_USE),
+        Parameter("min_speed", "Nothing that decodes slower.", "TOKENS/S", "any speed"),
+        common.RUNTIME._replace(help="Only this engine.", default="all"),
+        Parameter("own", "Recipes that you would have to make yourself, too."),
+        Parameter("places", "How long the list may be.", "N", str(DEFAULT_PLACES)),
+    ),
+)

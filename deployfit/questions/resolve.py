@@ -1,0 +1,175 @@
+"""What people type, made into what is asked: models, quants, settings and machines by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from deployfit import catalogue
+from deployfit.basis import Basis
+from deployfit.errors import InputError, quoted, unknown
+from deployfit.hardware.gpu_limit import LIMITS, default_limit, parse_macos, raised_limit
+from deployfit.hardware.mac import MACS, find_mac
+from deployfit.hardware.machine import Machine
+from deployfit.models import Model
+from deployfit.parameters import param
+from deployfit.questions.parameters import DEFAULT_MACOS
+from deployfit.quants import shelf
+from deployfit.quants.lookup import by_runtime, find_quant
+from deployfit.quants.weights import GGUF, Options, Quant, Weights
+from deployfit.runtimes import registry
+from deployfit.runtimes.runtime import Runtime
+from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds
+from deployfit.speed import by_runtime as coefficients_by_runtime
+from deployfit.speed import drafting_of
+from deployfit.units import parse_limit, parse_tokens
+from deployfit.verdict import Judge, Run
+
+
+def whole_number(name: str, text: str) -> int:
+    """Return a whole number that was typed for a parameter.
+
+    >>> whole_number("ubatch", "512")
+    512
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise InputError(f"{param(name)}: expected a whole number such as 1 or 512, got {quoted(text)}")
+    return int(text)
+
+
+def all_models(catalog: str | None = None, wanted: str = "") -> Mapping[str, Model]:
+    """Return the catalogue, with the user's own models if there are any."""
+    return catalogue.models() if catalog is None else {**catalogue.models(), **catalogue.load_models(catalog, wanted)}
+
+
+def find_model(name: str, catalog: str | None = None) -> Model:
+    """Return the model of that name, whatever its case.
+
+    >>> find_model("qwen3.5-27b").row.total_params
+    27781427952
+    """
+    known: Mapping[str, Model] = catalogue.models()
+    if catalog is not None:
+        known = catalogue.load_models(catalog, name)
+        if name in known:
+            return known[name]
+        known = {**catalogue.models(), **known}
+    folded = {each.casefold(): each for each in known}
+    found = folded.get(name.strip().casefold())
+    if found is None:
+        raise unknown("model", name, known)
+    return known[found]
+
+
+def machine_of(
+    mac: str | None, macos: str | None = None, wired_limit: str | None = None, other: str | None = None
+) -> Machine:
+    """Return the Mac that is meant, with its GPU limit; without a name it is this machine.
+
+    >>> machine_of("32").limit.limit_bytes
+    26800603136
+    """
+    raised = parse_limit(wired_limit) if wired_limit is not None else 0
+    held = 0 if other is None else parse_limit(other, "other")
+    if mac is not None:
+        found = find_mac(mac, catalogue.rows(MACS))
+        version = parse_macos(DEFAULT_MACOS if macos is None else macos)
+    else:
+        from deployfit.sources.this_mac import this_mac
+
+        here = this_mac()
+        found, version = here.mac, _macos_of_this_mac(here.macos) if macos is None else parse_macos(macos)
+        raised = raised if wired_limit is not None else here.wired_limit_bytes
+    if wired_limit is not None or raised > 0:
+        return Machine(found, version, raised_limit(found, raised), raised=True, other_bytes=held)
+    return Machine(found, version, default_limit(found, version, catalogue.rows(LIMITS)), other_bytes=held)
+
+
+def _macos_of_this_mac(text: str) -> int:
+    try:
+        return parse_macos(text)
+    except InputError as error:
+        raise InputError(
+            f"{error}; this Mac says {quoted(text)}: say which rule to use with {param('macos')} {DEFAULT_MACOS}"
+        ) from None
+
+
+def quants_of(quants: Sequence[str], runtime: str | None) -> Mapping[str, list[Quant]]:
+    """Return what was asked for by runtime; nothing in particular is every recipe of the runtime."""
+    engine = None if runtime is None else registry.find_runtime(runtime)
+    return by_runtime([find_quant(quant, engine) for quant in quants]) or {engine or registry.names()[0]: []}
+
+
+def context_of(text: str, model: Model) -> int:
+    """Return a context that was typed; `max` is the trained length."""
+    return model.blueprint.trained_context if text.strip().casefold() == "max" else parse_tokens(text)
+
+
+def run_of(
+    model: Model, runtime: Runtime, context_tokens: int, typed: Mapping[str, str], machine: Machine, options: Options
+) -> Run:
+    """Return what is asked, with the runtime's settings as they were typed."""
+    return Run(model, runtime, runtime.settings(context_tokens, typed), machine, options, typed)
+
+
+def judge_of(run: Run) -> Judge:
+    """Return who answers a run."""
+    return Judge(run, catalogue.rows(LIMITS), speeds_of([run.machine]))
+
+
+def menu_of(chosen: Sequence[Quant], runtime: Runtime) -> Sequence[Quant]:
+    """Return what may be advised instead of the chosen: its publisher's other files, or the tools' own recipes."""
+    publishers = {quant.publisher for quant in chosen}
+    if len(publishers) == 1 and (name := publishers.pop()):
+        return shelf.publishers()[name].quants() if name in shelf.publishers() else []
+    return shelf.own_quants(runtime.formats[0])
+
+
+_SPEEDS: list[Speeds] = []
+
+
+def speeds() -> Speeds:
+    """Return what is known of speed.
+
+    >>> sorted(speeds().coefficients)
+    ['llama.cpp', 'mlx']
+    """
+    if not _SPEEDS:
+        _SPEEDS.append(
+            Speeds(
+                coefficients_by_runtime(catalogue.rows(COEFFICIENTS)),
+                drafting_of(catalogue.rows(DRAFTING)),
+                catalogue.rows(MACS),
+            )
+        )
+    return _SPEEDS[0]
+
+
+def speeds_of(machines: Sequence[Machine]) -> Speeds:
+    """Return what is known of speed; nothing where no chip is named, so that the file is not read for nothing."""
+    return speeds() if any(machine.mac.chip for machine in machines) else NO_SPEEDS
+
+
+def known_quants(
+    model: Model, formats: Sequence[str], publisher: str | None, options: Options
+) -> list[tuple[Quant, Weights]]:
+    """Return what exists for a model, smallest first: the tools' recipes and all publishers' files, or one's.
+
+    Files whose size is only assumed are among them if their publisher was asked for.
+    """
+    named = shelf.publishers().values() if publisher is None else [shelf.publishers()[publisher]]
+    offered = [quant for each in formats for quant in shelf.own_quants(each)] if publisher is None else []
+    offered += [quant for each in named for quant in each.quants() if quant.format in formats]
+    known = []
+    for quant in offered:
+        try:
+            imatrix = options.imatrix and quant.format == GGUF and not quant.publisher
+            weights = quant.weights(model, options._replace(imatrix=imatrix))
+        except InputError:
+            continue
+        if weights.basis is not Basis.ASSUMED or publisher is not None:
+            known.append((quant, weights))
+    if not known:
+        raise InputError(
+            f"nothing is known for {model.name}; leave out {param('runtime')} and {param('publisher')} to see all"
+        )
+    return sorted(known, key=lambda pair: pair[1].file_bytes)

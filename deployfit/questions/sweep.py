@@ -1,0 +1,145 @@
+"""`sweep`: every combination at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from deployfit import catalogue
+from deployfit.errors import InputError
+from deployfit.hardware.mac import MACS
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Row, Text, texts
+from deployfit.questions.resolve import all_models, find_model, machine_of, quants_of, speeds_of
+from deployfit.quants import shelf
+from deployfit.quants.weights import Options
+from deployfit.runtimes import registry
+from deployfit.runtimes.runtime import Runtime
+from deployfit.units import parse_tokens
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from deployfit.grid import GridResult
+    from deployfit.report.document import Document
+
+MOST_POINTS = 50_000_000  # about a GB of memory, and 10 GB of CSV
+
+
+class Sweeps(Answered):
+    """Sweeps, one per runtime that was asked for."""
+
+    def __init__(self, results: Sequence[GridResult]) -> None:
+        self.results = results
+
+    def document(self) -> Document:
+        """Return a row per estimate, made on the way, and the first of them."""
+        from deployfit.report.sweep import sweep_document
+
+        return sweep_document(self.results)
+
+    def each_row(self) -> Iterator[Row]:
+        """Yield a mapping per estimate, as `rows` would list them."""
+        from deployfit.grid import COLUMNS
+
+        for result in self.results:
+            for row in result.rows():
+                yield dict(zip(COLUMNS, row, strict=True))
+
+    def frame(self) -> pd.DataFrame:
+        """Return a DataFrame with a row per estimate: words as categories, whole numbers that may be missing."""
+        from deployfit.report.sweep import frame
+
+        return frame(self.results)
+
+
+def sweep(
+    model: str | Iterable[str] | None = None,
+    quant: str | Iterable[str] | None = None,
+    *,
+    context: Text | Iterable[Text] = common.DEFAULT_CONTEXT,
+    mac: Text | Iterable[Text] | None = None,
+    macos: Text | Iterable[Text] = common.DEFAULT_MACOS,
+    runtime: str | None = None,
+    imatrix: bool = False,
+    mtp: bool = False,
+    vision: bool = False,
+    catalog: str | None = None,
+    **settings: Text | Iterable[Text] | None,
+) -> Sweeps:
+    """Return every combination; what is left out means all: models, a runtime's recipes, sizes of memory.
+
+    Other keywords are the runtime's settings, one or several values each.
+
+    >>> frame = sweep("Qwen3.5-27B", ["Q4_K_M", "Q8_0"], context=["32k", "128k"], mac=[32, 64]).frame()
+    >>> frame.groupby("recipe", observed=True).headroom_bytes.min().tolist()
+    [-358553632, -12406917152]
+    """
+    from deployfit import grid
+
+    asked = {
+        name: list(dict.fromkeys(chosen)) or shelf.own_quants(registry.format_of(name))
+        for name, chosen in quants_of(texts(quant), runtime).items()
+    }
+    typed = {name: texts(values) for name, values in settings.items() if values is not None and texts(values)}
+    registry.check_given(list(typed), list(asked))
+    sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
+    machines = [
+        machine_of(name, version)
+        for name, version in product(
+            _once(texts(mac)) or map(str, sizes), _once(texts(macos)) or [common.DEFAULT_MACOS]
+        )
+    ]
+    wanted = texts(model)
+    models = [find_model(name, catalog) for name in _once(wanted) or all_models(catalog)]
+    contexts = [parse_tokens(text) for text in _once(texts(context)) or [common.DEFAULT_CONTEXT]]
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    grids = []
+    for name, chosen in asked.items():
+        engine = registry.runtime(name)
+        combined = list(_combined(engine, typed))
+        grids.append(grid.Grid(models, chosen, engine, combined, contexts, machines, options, speeds_of(machines)))
+        if grids[-1].points > MOST_POINTS:
+            raise InputError(
+                f"{grids[-1].points:,} combinations are too many at once; name fewer models, recipes, settings,"
+                f" contexts or Macs, for up to {MOST_POINTS:,}"
+            )
+    results = [grid.sweep(each) for each in grids]
+    grid.require_answers(results)
+    return Sweeps(results)
+
+
+def _once(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _combined(runtime: Runtime, typed: Mapping[str, Sequence[str]]) -> Iterator[Any]:
+    """Yield every combination of the settings of a runtime."""
+    known = {each.name for each in registry.parameters()[runtime.name]}
+    own = {name: _once(values) for name, values in typed.items() if name in known}
+    for values in product(*own.values()):
+        yield runtime.settings(1, dict(zip(own, values, strict=True)))
+
+
+QUESTION = Question(
+    name="sweep",
+    summary="Every combination at once: models, recipes, contexts, KV types and Macs, a row each.\n\nEverything but"
+    " --runtime may be repeated. The columns have the names of deployfit fit --format json.",
+    ask=sweep,
+    parameters=(
+        common.MODELS,
+        common.QUANT,
+        common.RUNTIME,
+        common.CONTEXTS,
+        common.MACS,
+        common.MACOS._replace(many=True, default=common.DEFAULT_MACOS),
+        common.IMATRIX,
+        common.MTP,
+        common.VISION,
+        common.CATALOG,
+    ),
+    arguments=("model",),
+    runtimes=True,
+    many=True,
+)

@@ -1,0 +1,130 @@
+"""`table`: sizes of files, models by recipes; with a Mac, what running them takes there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from deployfit.errors import InputError
+from deployfit.models import Model
+from deployfit.parameters import param
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Text, text_of, texts
+from deployfit.questions.resolve import all_models, context_of, find_model, machine_of, speeds_of
+from deployfit.quants import shelf
+from deployfit.quants.lookup import by_runtime, find_publisher, find_quant
+from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.runtimes import registry
+
+if TYPE_CHECKING:
+    from deployfit.grid import GridResult
+    from deployfit.report.document import Document
+
+
+class Sizes(Answered):
+    """File sizes by recipe, then by model; a recipe that cannot be made is missing."""
+
+    def __init__(self, sizes: Mapping[str, Mapping[str, Weights]], models: Sequence[str]) -> None:
+        self.sizes, self.models = sizes, models
+
+    def document(self) -> Document:
+        """Return a row per recipe and model, and the table."""
+        from deployfit.report.table import sizes_document
+
+        return sizes_document(self.sizes, self.models)
+
+
+class Needs(Answered):
+    """What running takes, a grid per runtime."""
+
+    def __init__(self, results: Sequence[GridResult]) -> None:
+        self.results = results
+
+    def document(self) -> Document:
+        """Return the rows of a sweep, and a table of models by recipes."""
+        from deployfit.report.table import needs_document
+
+        return needs_document(self.results)
+
+
+def table(
+    model: str | Iterable[str] | None = None,
+    quant: str | Iterable[str] | None = None,
+    *,
+    runtime: str | None = None,
+    publisher: str | None = None,
+    mac: Text | None = None,
+    macos: Text | None = None,
+    wired_limit: Text | None = None,
+    other: Text | None = None,
+    context: Text = common.DEFAULT_CONTEXT,
+    imatrix: bool = False,
+    mtp: bool = False,
+    vision: bool = False,
+    catalog: str | None = None,
+) -> Sizes | Needs:
+    """Return the sizes of files, models by recipes; with a Mac what running them takes there.
+
+    >>> table("Qwen3.5-9B", "Q8_0").rows()[0]["file_bytes"]
+    9527501504
+    """
+    engine = None if runtime is None else registry.find_runtime(runtime)
+    models = [find_model(name, catalog) for name in dict.fromkeys(texts(model)) or all_models(catalog)]
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    quants = _quants(texts(quant), publisher, engine)
+    if mac is None and wired_limit is None and macos is None:
+        return _sizes(models, quants, options, named=bool(texts(quant)))
+    machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
+    from deployfit.grid import Grid, require_answers, sweep
+
+    results = []
+    for name, chosen in by_runtime(quants).items():
+        loader = registry.runtime(name)
+        tokens = context_of(str(context), models[0])
+        grid = Grid(models, chosen, loader, [loader.settings(tokens, {})], [tokens], [machine], options)
+        results.append(sweep(grid._replace(speeds=speeds_of([machine]))))
+    require_answers(results)
+    return Needs(results)
+
+
+def _quants(names: Sequence[str], publisher: str | None, engine: str | None) -> list[Quant]:
+    if publisher is not None:
+        if names:
+            raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
+        return list(shelf.publishers()[find_publisher(publisher)].quants())
+    if names:
+        return list(dict.fromkeys(find_quant(name, engine) for name in names))
+    return shelf.own_quants(registry.format_of(engine or registry.names()[0]))
+
+
+def _sizes(models: Sequence[Model], quants: Sequence[Quant], options: Options, *, named: bool) -> Sizes:
+    sizes: dict[str, dict[str, Weights]] = {}
+    for quant in quants:
+        for model in models:
+            try:
+                sizes.setdefault(quant.name, {})[model.name] = quant.weights(model, options)
+            except InputError:
+                if named and len(models) == 1:
+                    raise
+    return Sizes(sizes, [model.name for model in models])
+
+
+QUESTION = Question(
+    name="table",
+    summary="Sizes of files, models by recipes; with --mac what running them takes there, and whether that fits.",
+    ask=table,
+    parameters=(
+        common.MODELS,
+        common.QUANT,
+        common.PUBLISHER,
+        common.RUNTIME._replace(help="Whose recipes.", default="llama.cpp"),
+        common.MAC._replace(help="Say what running takes on this Mac, not how large files are.", default=""),
+        *common.MACHINE[1:],
+        common.CONTEXT,
+        common.VISION,
+        common.IMATRIX,
+        common.MTP,
+        common.CATALOG,
+    ),
+    arguments=("model",),
+)

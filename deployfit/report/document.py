@@ -1,0 +1,136 @@
+"""A document: an answer as rows for programs, and as blocks for people. Every format is made of one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+
+class Tone(Enum):
+    """What a word's colour says, where there are colours; the word says it too."""
+
+    PLAIN = ""
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+class Column(NamedTuple):
+    """A column of a table for people.
+
+    `left`: flush left, as words are. `rank`: where the screen is too narrow, the columns of the highest rank go first;
+    those of rank 0 stay. `shrinks`: its cells may be cut in the middle.
+    """
+
+    name: str
+    left: bool = False
+    rank: int = 0
+    shrinks: bool = False
+
+
+class Table(NamedTuple):
+    """Cells as people read them; `tones` are those of the column `toned`, row by row."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    toned: int = -1
+    tones: Sequence[Tone] = ()
+
+
+class Heading(NamedTuple):
+    """What a section is about; `aside` comes at the right where there is room, else below."""
+
+    text: str
+    aside: str = ""
+
+
+class Statement(NamedTuple):
+    """A sentence; `lead` is its beginning that carries the answer."""
+
+    text: str
+    lead: str = ""
+    tone: Tone = Tone.PLAIN
+
+
+class Facts(NamedTuple):
+    """Short names with what is to be said of each."""
+
+    items: Sequence[tuple[str, str]]
+
+
+class Bullets(NamedTuple):
+    """Sentences under a title."""
+
+    title: str
+    items: Sequence[str]
+
+
+class Bar(NamedTuple):
+    """Parts of a whole against marks: bytes, drawn as a bar and listed."""
+
+    parts: Sequence[tuple[str, int]]
+    marks: Sequence[tuple[str, int]]  # such as the limit less the reserve, and the limit
+    label: str
+    tone: Tone = Tone.PLAIN
+
+
+class Code(NamedTuple):
+    """A command to be copied, with what it does."""
+
+    title: str
+    command: str
+
+
+Block = Heading | Statement | Facts | Bullets | Bar | Code | Table
+
+
+class Document(NamedTuple):
+    """`schema` names the fields of the rows (`deployfit/fit/1`); `records` are read once, in the order of `columns`.
+
+    `top` are fields of a JSON report beside its rows. `cases` are what a JUnit report lists. `kinds`:
+    what a column holds (text, flag, count, number) where its first rows may not tell.
+    """
+
+    schema: str
+    columns: Sequence[str]
+    records: Iterable[Sequence[Any]]
+    blocks: Sequence[Block]
+    top: Mapping[str, Any] = {}
+    cases: Sequence[Case] = ()
+    kinds: Mapping[str, str] = {}
+
+    def spelled(self, spell: Callable[[str], str]) -> Document:
+        """Return the document with its parameters named as a door spells them; rows made on the way have none."""
+        records = _spelled(self.records, spell) if isinstance(self.records, list) else self.records
+        blocks = [type(block)(*(_spelled(field, spell) for field in block)) for block in self.blocks]
+        cases = [case._replace(failure=spell(case.failure)) for case in self.cases]
+        return self._replace(records=records, blocks=blocks, cases=cases, top=_spelled(dict(self.top), spell))
+
+
+class Case(NamedTuple):
+    """A test case of a JUnit report; `failure` is "" where it passes."""
+
+    group: str
+    name: str
+    failure: str = ""
+
+
+def of_rows(schema: str, rows: Sequence[Mapping[str, Any]], blocks: Sequence[Block], **more: Any) -> Document:
+    """Return the document of rows that all have the same fields."""
+    columns = list(rows[0]) if rows else []
+    return Document(schema, columns, [list(row.values()) for row in rows], blocks, **more)
+
+
+def _spelled(value: Any, spell: Callable[[str], str]) -> Any:
+    if isinstance(value, Tone):
+        return value
+    if isinstance(value, str):
+        return spell(value)
+    if isinstance(value, dict):
+        return {name: _spelled(each, spell) for name, each in value.items()}
+    if isinstance(value, Column):
+        return value
+    if isinstance(value, list | tuple):
+        return [_spelled(each, spell) for each in value]
+    return value

@@ -1,0 +1,366 @@
+"""The document of `fit`: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from deployfit.basis import Basis
+from deployfit.hardware.machine import Machine
+from deployfit.report.document import (
+    Bar,
+    Block,
+    Bullets,
+    Column,
+    Document,
+    Facts,
+    Heading,
+    Statement,
+    Table,
+    Tone,
+    of_rows,
+)
+from deployfit.parameters import option
+from deployfit.runtimes.runtime import MemoryPart
+from deployfit.speed import Rate, Speed
+from deployfit.units import four_digits, gb, gib, tps
+from deployfit.verdict import RUNS, Answer, Verdict
+
+if TYPE_CHECKING:
+    from deployfit.advice import Advice
+    from deployfit.questions.fit import Fit
+
+SCHEMA = "deployfit/fit/1"
+USUAL_MACOS = 26
+RATES = ("decode", "decode_full", "prefill")
+BEYOND_THE_LIMIT = "speeds are those within the GPU limit; beyond it the Mac swaps and is far slower, or refuses"
+
+TONES = {
+    Verdict.FITS: Tone.GOOD,
+    Verdict.TIGHT: Tone.WARNING,
+    Verdict.NEEDS_RAISED_LIMIT: Tone.WARNING,
+    Verdict.DOES_NOT_FIT: Tone.BAD,
+    Verdict.UNKNOWN: Tone.WARNING,
+}
+
+MOST_LISTED = 8  # files of a list that a person is shown at once
+
+
+def fit_document(fits: Sequence[Fit], *, listed: bool) -> Document:
+    """Return the document of one answer in full, or of several in a line each.
+
+    `listed`: nobody asked for these in particular, so that the sensible ones are enough.
+    """
+    blocks = list(_one(fits[0])) if len(fits) == 1 else list(_many(fits, listed=listed))
+    return of_rows(SCHEMA, [fit_row(each) for each in fits], blocks)
+
+
+def fit_row(fit: Fit) -> dict[str, Any]:
+    """Return one answer as a row; sizes in bytes, what is not known None."""
+    answer = fit.answer
+    run, weights, needed = answer.run, answer.weights, answer.estimate
+    machine = run.machine
+    return {
+        "model": run.model.name,
+        "recipe": weights.recipe,
+        "runtime": run.runtime.name,
+        "format": weights.format,
+        "mac": machine.mac.name,
+        "macos": machine.macos,
+        "memory_bytes": machine.mac.memory_bytes,
+        "context_tokens": run.settings.context_tokens,
+        **all_columns(run.runtime.columns(run.settings)),
+        "imatrix": run.options.imatrix,
+        "tensor_bytes": weights.tensor_bytes,
+        "file_bytes": weights.file_bytes,
+        **needed.columns,
+        "compute_buffer_upper_bytes": needed.upper_bytes_of("compute"),
+        "total_bytes": needed.total_bytes,
+        "gpu_limit_bytes": machine.limit.limit_bytes,
+        "reserve_bytes": machine.reserve_bytes,
+        "headroom_bytes": answer.headroom_bytes,
+        "verdict": answer.verdict.value,
+        **speed_columns(answer.speed),
+        "max_context_tokens": answer.max_context_tokens or None,
+        "choice": bool(fit.chosen),
+        "parts": [part_row(part) for part in needed.parts],
+        "basis": {name: basis.value for name, basis in answer.basis.items()},
+        "notes": list(answer.notes),
+        "not_counted": list(answer.left_out),
+        "advice": [advice_line(each, answer) for each in fit.advice],
+    }
+
+
+def advice_line(advice: Advice, answer: Answer) -> str:
+    """Return a way out as a command that can be copied, and what comes of it."""
+    return f"{advice.command or question_line(answer, advice.typed)}: {advice.sentence}"
+
+
+def question_line(answer: Answer, changed: Mapping[str, str] = {}) -> str:  # noqa: B006 (never changed)
+    """Return the command that asks the question of an answer, with some parameters changed."""
+    run, machine = answer.run, answer.run.machine
+    asked = {
+        "model": run.model.name,
+        "quant": answer.quant.name,
+        "mac": machine.mac.name.removesuffix(" GB"),
+        "context": str(run.settings.context_tokens),
+    }
+    if not machine.raised and machine.macos != USUAL_MACOS:
+        asked["macos"] = str(machine.macos)
+    asked |= {**run.typed, **changed}
+    model = asked.pop("model")
+    return " ".join(
+        ["deployfit fit", _quoted(model), *(f"{option(name)} {_quoted(text)}" for name, text in asked.items())]
+    )
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if set(text) & set(" ;&|<>()$*?!'") else text
+
+
+def part_row(part: MemoryPart) -> dict[str, Any]:
+    """Return a part of the estimate as an object of a row."""
+    return {
+        "name": part.name,
+        "machine": part.machine,
+        "where": part.where,
+        "bytes": part.nbytes,
+        "upper_bytes": part.upper_bytes,
+        "basis": part.basis.value,
+    }
+
+
+def all_columns(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns of every runtime's settings, None for those of another runtime."""
+    from deployfit.runtimes import registry
+
+    names = dict.fromkeys(name for each in registry.names() for name in registry.columns(each))
+    return {**names, **known}
+
+
+def speed_columns(speed: Speed | None) -> dict[str, Any]:
+    """Return the speeds in tokens per second to four digits, with their intervals; None where they are not known."""
+    columns: dict[str, Any] = {}
+    for name in RATES:
+        for field in ("tps", "low_tps", "high_tps"):
+            column = f"{name}_{field}"
+            columns[column] = None if speed is None else four_digits(getattr(getattr(speed, name), field))
+    drafting = None if speed is None else speed.drafting
+    columns["mtp_speedup_low"] = None if drafting is None else round(drafting.low, 2)
+    columns["mtp_speedup_high"] = None if drafting is None else round(drafting.high, 2)
+    return columns
+
+
+def heading_of(answer: Answer) -> Heading:
+    """Return what was asked, as a heading."""
+    run = answer.run
+    return Heading(
+        f"{run.model.name} on {machine_name(run.machine)}", f"{run.runtime.name}: {run.runtime.headline(run.settings)}"
+    )
+
+
+def machine_name(machine: Machine) -> str:
+    """Return the machine as it is said in a sentence."""
+    limit = "raised limit" if machine.raised else f"macOS {machine.macos}"
+    return f"{machine.mac.with_article}, {limit}"
+
+
+def _one(fit: Fit) -> Iterable[Block]:
+    answer = fit.answer
+    run, weights, needed = answer.run, answer.weights, answer.estimate
+    machine = run.machine
+    yield heading_of(answer)
+    yield Statement(
+        f" {weights.recipe}, {gb(weights.file_bytes, 1)} GB to download",
+        verdict_sentence(answer),
+        TONES[answer.verdict],
+    )
+    yield _bar(answer)
+    yield Facts(list(_facts(answer)))
+    yield Table(
+        (Column("", left=True), Column("GiB"), Column("known", left=True), Column("", left=True, rank=1, shrinks=True)),
+        [
+            *(
+                [
+                    part.label + (" (host)" if part.where == "host" and part.name == "compute" else ""),
+                    gib(part.nbytes),
+                    part.basis.value,
+                    part.detail,
+                ]
+                for part in needed.at_start
+            ),
+            ["total", gib(needed.total_bytes), "", ""],
+            ["GPU limit", gib(machine.limit.limit_bytes), machine.limit.basis.value, machine.limit.note],
+            ["reserve", gib(machine.reserve_bytes), "", "kept free for Metal, macOS and other programs"],
+        ],
+    )
+    yield from _ways(fit)
+    yield Bullets("Note", answer.notes)
+    yield Bullets("Not counted", answer.left_out)
+
+
+def verdict_sentence(answer: Answer) -> str:
+    """Return the verdict with what is left or missing, as the beginning of a sentence."""
+    spare = answer.headroom_bytes
+    over = answer.estimate.total_bytes - answer.run.machine.limit.limit_bytes
+    return {
+        Verdict.FITS: f"Fits, {gib(spare, 1)} GiB to spare:",
+        Verdict.TIGHT: f"Tight, {gib(-spare, 1)} GiB into the reserve:",
+        Verdict.NEEDS_RAISED_LIMIT: f"Needs a raised limit, {gib(over, 1)} GiB over it:",
+        Verdict.DOES_NOT_FIT: f"Does not fit, {gib(over, 1)} GiB over the limit:",
+        Verdict.UNKNOWN: "Not known:",
+    }[answer.verdict]
+
+
+def _bar(answer: Answer) -> Bar:
+    machine, needed = answer.run.machine, answer.estimate
+    grouped: dict[str, int] = {}
+    for part in needed.at_start:
+        grouped[part.label] = grouped.get(part.label, 0) + part.nbytes
+    return Bar(
+        list(grouped.items()),
+        [("usable", machine.budget_bytes), ("limit", machine.limit.limit_bytes)],
+        f"{gib(needed.total_bytes, 1)} of {gib(machine.limit.limit_bytes, 1)} GiB",
+        TONES[answer.verdict],
+    )
+
+
+def _facts(answer: Answer) -> Iterable[tuple[str, str]]:
+    run = answer.run
+    trained = run.model.blueprint.trained_context
+    if answer.max_context_tokens >= trained:
+        yield "context", f"up to the trained {trained:,} tokens"
+    elif answer.max_context_tokens:
+        yield "context", f"up to {answer.max_context_tokens:,} tokens (trained: {trained:,})"
+    else:
+        yield "context", "none fits"
+    speed = answer.speed
+    if speed is None:
+        yield "speed", f"not known; {answer.no_speed}"
+        return
+    tokens = run.settings.context_tokens
+    yield "speed", f"{_rate(speed.decode)}; with {tokens:,} tokens before it {_rate(speed.decode_full)}"
+    yield "prompt", f"{tokens:,} tokens take {_duration(tokens / speed.prefill.tps)} ({_rate(speed.prefill)})"
+    known = "four measurements in five lie in the intervals" if speed.basis is not Basis.ASSUMED else "assumed"
+    yield "", f"{known}; {speed.note}"
+    if speed.drafting:
+        low, high, pairs = speed.drafting
+        yield "drafting", f"makes it {low:.1f} to {high:.1f} times as fast (measured, {pairs} pairs)"
+    if answer.verdict not in RUNS:
+        yield "", BEYOND_THE_LIMIT
+
+
+def _rate(rate: Rate) -> str:
+    return f"{tps(rate.tps)} tokens/s ({tps(rate.low_tps)} to {tps(rate.high_tps)})"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _ways(fit: Fit) -> Iterable[Block]:
+    if fit.advice:
+        yield Bullets("What would help", [advice_line(each, fit.answer) for each in fit.advice])
+    elif fit.answer.verdict not in (Verdict.FITS, Verdict.UNKNOWN):
+        yield Statement("Nothing that deployfit knows would make it run on this Mac.")
+
+
+def _many(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
+    grouped: dict[tuple[Any, ...], list[Fit]] = {}
+    for fit in fits:
+        run = fit.answer.run
+        grouped.setdefault((run.machine, run.runtime.name), []).append(fit)
+    for group in grouped.values():
+        yield heading_of(group[0].answer)
+        yield summary_of([fit.answer for fit in group])
+        shown = _sensible(group) if listed else group
+        yield _table(shown)
+        if len(shown) < len(group):
+            yield Statement(f"{len(group) - len(shown)} more: deployfit quants {group[0].answer.run.model.name}")
+        for fit in shown:
+            if fit.chosen:
+                yield Statement(f": {fit.chosen}.", fit.answer.weights.recipe)
+        for fit in shown if not listed else ():
+            if fit.advice:
+                yield Bullets(
+                    f"{fit.answer.weights.recipe}: what would help",
+                    [advice_line(each, fit.answer) for each in fit.advice],
+                )
+        yield from _common([fit.answer for fit in shown])
+
+
+def _sensible(fits: Sequence[Fit]) -> list[Fit]:
+    """Return the files around the choice, or where nothing fits the smallest: as many as a person reads."""
+    by_size = sorted(fits, key=lambda fit: fit.answer.weights.text_bytes)
+    middle = next((index for index, fit in enumerate(by_size) if fit.chosen), 0)
+    first = max(0, min(middle - MOST_LISTED // 2, len(by_size) - MOST_LISTED))
+    return by_size[first : first + MOST_LISTED]
+
+
+def summary_of(answers: Sequence[Answer]) -> Statement:
+    """Return how many fit, and which is the largest of them."""
+    fitting = [answer for answer in answers if answer.verdict is Verdict.FITS]
+    if not fitting:
+        return Statement(f" of {len(answers)} fits.", "None", Tone.BAD)
+    largest = max(fitting, key=lambda answer: answer.weights.text_bytes)
+    return Statement(f" of {len(answers)} fit; the largest is {largest.weights.recipe}.", f"{len(fitting)}", Tone.GOOD)
+
+
+def _table(fits: Sequence[Fit]) -> Table:
+    answers = [fit.answer for fit in fits]
+    has_speed = answers[0].speed is not None
+    columns = [
+        Column("", left=True, shrinks=True),
+        Column("verdict", left=True),
+        Column("GiB"),
+        Column("to spare"),
+        Column("context", rank=1),
+        *([Column("tokens/s", rank=2)] if has_speed else []),
+        Column("file GB", rank=3),
+        Column("bits", rank=4),
+    ]
+    rows = [
+        [
+            f"{'* ' if fit.chosen else ''}{answer.weights.recipe}",
+            answer.verdict.headline,
+            gib(answer.estimate.total_bytes),
+            gib(answer.headroom_bytes),
+            f"{answer.max_context_tokens:,}" if answer.max_context_tokens else "-",
+            *([tps(answer.speed.decode.tps)] if answer.speed else []),
+            gb(answer.weights.file_bytes),
+            f"{answer.weights.bits_per_weight:.2f}",
+        ]
+        for fit, answer in zip(fits, answers, strict=True)
+    ]
+    return Table(columns, rows, 1, [TONES[answer.verdict] for answer in answers])
+
+
+def _common(answers: Sequence[Answer]) -> Iterable[Block]:
+    """Yield what holds for every row, and what holds for some of them."""
+    first = answers[0]
+    machine = first.run.machine
+    lines = [
+        f"GiB: all that it needs, of {gib(machine.limit.limit_bytes)} for the GPU ({machine.limit.basis.value});"
+        f" to spare: beside a reserve of {gib(machine.reserve_bytes)} GiB; context: the largest that fits"
+    ]
+    if first.speed is not None:
+        low, high = (getattr(first.speed.decode, name) / first.speed.decode.tps for name in ("low_tps", "high_tps"))
+        lines.append(
+            f"tokens/s: decoding at the start of the context; four measurements in five lie within {low:.2f} to"
+            f" {high:.2f} times of it"
+        )
+        if first.speed.basis is Basis.ASSUMED:
+            lines.append(f"speed is assumed: {first.speed.note}")
+    elif machine.mac.chip:
+        lines.append(f"speed is not known: {first.no_speed}")
+    shared = [note for note in first.notes if all(note in answer.notes for answer in answers)]
+    lines += shared
+    others: dict[str, list[str]] = {}
+    for answer in answers:
+        for note in answer.notes:
+            if note not in shared:
+                others.setdefault(note, []).append(answer.weights.recipe)
+    lines += [f"{', '.join(recipes)}: {note}" for note, recipes in others.items()]
+    yield Bullets("Note", lines)
+    yield Bullets("Not counted", first.left_out)

@@ -1,0 +1,170 @@
+"""Text for a terminal of any width: nothing breaks inside a word or a number.
+
+What is too wide for the screen is shortened first, names before anything else, then columns go, those of the highest
+rank first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import IO
+
+from deployfit.printable import printable
+from deployfit.report.document import (
+    Bar,
+    Block,
+    Bullets,
+    Code,
+    Column,
+    Document,
+    Facts,
+    Heading,
+    Statement,
+    Table,
+    Tone,
+)
+from deployfit.report.formats import Screen
+from deployfit.report.sizes import bar_labels, bar_of
+
+COLOURS = {Tone.GOOD: "\x1b[32m", Tone.WARNING: "\x1b[33m", Tone.BAD: "\x1b[31m"}
+BOLD = "\x1b[1m"
+RESET = "\x1b[0m"
+GAP = "  "
+LEAST_NAME = 14  # characters that a shortened name keeps
+NAME_WIDTH = 10  # of facts
+
+
+def render(document: Document, out: IO[str], screen: Screen) -> None:
+    """Write the blocks, a blank line between them."""
+    texts = ["\n".join(lines) for block in document.blocks if (lines := list(_lines(block, screen)))]
+    out.write("\n\n".join(texts) + "\n")
+
+
+def _lines(block: Block, screen: Screen) -> Iterator[str]:
+    if isinstance(block, Heading):
+        yield from _heading(block, screen.width)
+    elif isinstance(block, Statement):
+        yield from _statement(block, screen)
+    elif isinstance(block, Facts):
+        for name, text in block.items:
+            yield from _hanging(f"{name:<{NAME_WIDTH - 1}} ", text, screen.width)
+    elif isinstance(block, Bullets):
+        if block.items:
+            yield from _folded(f"{block.title}:", screen.width)
+            for item in block.items:
+                yield from _hanging("- ", item, screen.width)
+    elif isinstance(block, Code):
+        yield from _command(block, screen.width)
+    elif isinstance(block, Bar):
+        yield from _bar(block, screen)
+    elif isinstance(block, Table):
+        yield from table(block, screen)
+
+
+def _folded(text: str, width: int, indent: str = "") -> list[str]:
+    return wrap(
+        printable(text),
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+
+
+def _hanging(lead: str, text: str, width: int) -> Iterator[str]:
+    first, *rest = _folded(text, max(20, width - len(lead)))
+    yield (lead + first).rstrip()
+    for line in rest:
+        yield " " * len(lead) + line
+
+
+def _heading(block: Heading, width: int) -> Iterator[str]:
+    text, aside = printable(block.text), printable(block.aside)
+    if aside and len(text) + len(GAP) + len(aside) <= width:
+        yield text + " " * (width - len(text) - len(aside)) + aside
+        return
+    yield from _folded(text, width)
+    if aside:
+        yield from _folded(aside, width)
+
+
+def _statement(block: Statement, screen: Screen) -> Iterator[str]:
+    lines = _folded(f"{block.lead}{block.text}", screen.width)
+    if block.lead and screen.colours and lines[0].startswith(printable(block.lead)):
+        lines[0] = _painted(printable(block.lead), block.tone, bold=True) + lines[0][len(printable(block.lead)) :]
+    yield from lines
+
+
+def _painted(text: str, tone: Tone, *, bold: bool = False) -> str:
+    colour = COLOURS.get(tone, "") + (BOLD if bold else "")
+    return f"{colour}{text}{RESET}" if colour else text
+
+
+def _command(block: Code, width: int) -> Iterator[str]:
+    """Yield a command, over several lines where it must be, so that it still can be copied."""
+    lead = f"{block.title:<{NAME_WIDTH - 1}} "
+    line = lead
+    for word in printable(block.command).split(" "):
+        if len(line) + len(word) + 2 > width and line.strip() and line != lead:
+            yield line.rstrip() + " \\"
+            line = " " * len(lead) + "  "
+        line += word + " "
+    yield line.rstrip()
+
+
+def _bar(block: Bar, screen: Screen) -> Iterator[str]:
+    label = printable(block.label)
+    drawn = bar_of(block, min(50, screen.width - len(label) - 2 * len(GAP) - 1))
+    yield f"{GAP}{_painted(drawn, block.tone) if screen.colours else drawn}{GAP}{label}"
+    yield from _folded(GAP + "   ".join(bar_labels(block)), screen.width, GAP)
+
+
+def table(block: Table, screen: Screen) -> Iterator[str]:
+    """Yield the lines of a table that fits the screen."""
+    if not block.rows:
+        return
+    cells = [[printable(cell) for cell in row] for row in block.rows]
+    widths, shown = _fitted(block.columns, cells, screen.width)
+    toned = block.toned if block.toned >= 0 else len(block.columns) + block.toned + 1
+    for number, row in enumerate([[column.name for column in block.columns], *cells]):
+        line = []
+        for index in shown:
+            text = _cut(row[index], widths[index])
+            padded = text.ljust(widths[index]) if block.columns[index].left else text.rjust(widths[index])
+            tone = block.tones[number - 1] if number and block.tones and index == toned else Tone.PLAIN
+            painted = screen.colours and tone is not Tone.PLAIN
+            line.append(padded.replace(text, _painted(text, tone)) if painted and text else padded)
+        yield GAP.join(line).rstrip()
+
+
+def _fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> tuple[list[int], list[int]]:
+    """Return the widths of the columns, and which are shown: shortened first, then dropped by rank."""
+    widths = [
+        max(len(text) for text in (column.name, *each))
+        for column, each in zip(columns, zip(*cells, strict=True), strict=True)
+    ]
+    shown = list(range(len(columns)))
+
+    def excess() -> int:
+        return sum(widths[index] for index in shown) + len(GAP) * (len(shown) - 1) - width
+
+    def shorten(least: int) -> None:
+        for index in sorted(shown, key=lambda each: -widths[each]):
+            if columns[index].shrinks and excess() > 0:
+                widths[index] = max(min(widths[index], least), widths[index] - excess())
+
+    shorten(2 * LEAST_NAME)
+    while excess() > 0 and (ranks := [columns[index].rank for index in shown if columns[index].rank]):
+        last = max(index for index in shown if columns[index].rank == max(ranks))
+        shown.remove(last)
+    shorten(LEAST_NAME)
+    return widths, shown
+
+
+def _cut(text: str, width: int) -> str:
+    """Return a text cut in the middle, where names differ least."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return text[:head] + "~" + text[len(text) - (width - 1 - head) :]

@@ -1,0 +1,114 @@
+"""What every runtime says of a running model, so that nothing above need know which one it is.
+
+A runtime is a folder here with `settings.py` (its parameters, and plain settings) and `engine.py` (what it allocates).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+from deployfit.basis import Basis
+from deployfit.layers.blueprint import Blueprint
+
+if TYPE_CHECKING:
+    from deployfit.quants.weights import Options, Weights
+
+DEVICE = "device"
+HOST = "host"
+
+
+class MemoryPart(NamedTuple):
+    """A part of what a running model occupies, in bytes; parts do not overlap.
+
+    `label` is what the runtime's users call it, `detail` a sentence about it. `where`: in the GPU's buffers or in
+    ordinary memory, which on a Mac is the same memory. `machine` counts from 0. `later`: it is not there at the start
+    but grows in use, up to `upper_bytes`; it is not in the total.
+    """
+
+    name: str
+    label: str
+    nbytes: int
+    upper_bytes: int
+    basis: Basis
+    detail: str = ""
+    where: str = DEVICE
+    machine: int = 0
+    later: bool = False
+
+
+class Settings(Protocol):
+    """How a runtime is started: plain data, a named tuple."""
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that the caches are to hold, all sequences together."""
+
+    def with_context(self, tokens: int) -> Self:
+        """Return the same settings for another context."""
+
+
+class Runtime(Protocol):
+    """An engine. Every function of settings takes this runtime's own."""
+
+    @property
+    def name(self) -> str:
+        """As people type it."""
+
+    @property
+    def formats(self) -> Sequence[str]:
+        """The formats that it loads, the usual one first."""
+
+    def settings(self, context_tokens: int, typed: Mapping[str, str]) -> Any:
+        """Return settings from what was typed, by parameter; raise InputError for what cannot be."""
+
+    def check(self, blueprint: Blueprint, settings: Any) -> None:
+        """Raise InputError for what the engine would refuse, kinds of layers that it does not know among it."""
+
+    def loaded(self, blueprint: Blueprint, weights: Weights, options: Options, settings: Any) -> Sequence[MemoryPart]:
+        """Return what of the weights is loaded, draft layers and vision tower among it if they are asked for."""
+
+    def running(self, blueprint: Blueprint, settings: Any, options: Options) -> Sequence[MemoryPart]:
+        """Return what is allocated beside the weights, whatever the recipe."""
+
+    def least_bytes(self, blueprint: Blueprint, settings: Any, options: Options) -> int:
+        """Return a lower bound of all that is running which never falls as the context grows."""
+
+    def straight_until(self, blueprint: Blueprint, settings: Any, options: Options) -> int:
+        """Return the context up to which what is running (but for upper bounds) grows by equal steps.
+
+        The steps are those of `context_step`, counted from this context, which is the answer if nothing is known.
+        """
+
+    def context_step(self, settings: Any) -> int:
+        """Return in which steps the caches grow."""
+
+    def sequences(self, settings: Any) -> int:
+        """Return how many sequences share the caches."""
+
+    @property
+    def planned(self) -> Sequence[Mapping[str, str]]:
+        """The settings whose largest contexts a plan compares, as they are typed; the usual ones first."""
+
+    def brief(self, settings: Any) -> str:
+        """Return in a word or two how settings differ from the usual ones: the head of a column of a plan."""
+
+    def headline(self, settings: Any) -> str:
+        """Return the settings in words."""
+
+    def columns(self, settings: Any) -> Mapping[str, int | str | bool | None]:
+        """Return the settings as columns of a report: by parameter."""
+
+    def thriftier(self, blueprint: Blueprint, settings: Any) -> Iterable[tuple[Mapping[str, str], Any]]:
+        """Yield settings that need less memory, best first, with what to type for them."""
+
+    def notes(
+        self, blueprint: Blueprint, settings: Any, weights_bytes: int, total_bytes: int, limit_bytes: int
+    ) -> Sequence[str]:
+        """Return what a user should know of these settings."""
+
+    def upper_note(self, upper: str) -> str:
+        """Return what a user should know when the working memory's upper bound, in GiB, is much higher."""
+
+    def left_out(self, blueprint: Blueprint, settings: Any, options: Options) -> Sequence[str]:
+        """Return what may be allocated that is not counted, drafting among it if it could be asked for."""
