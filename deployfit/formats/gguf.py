@@ -101,6 +101,10 @@ KEPT_BF16 = ("per_layer_model_proj",)
 KEPT_F32 = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d", "shortconv.conv.weight")
 
 ROPE_TABLES = {1: ("rope_freqs",), 2: ("rope_factors_long", "rope_factors_short")}
+# Models whose conversion leaves the draft layers out, and what experts are shipped in that are quantized already.
+WITHOUT_DRAFTS = ("deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25")
+SHIPPED_EXPERTS = {"gpt-oss": "MXFP4"}
+
 WITHOUT_ENDING = ("ssm_a", "ssm_d")
 # Layers without attention whose files still say one number of KV heads for all layers; others write a 0 for them.
 HEADS_FOR_ALL = (DeltaNet,)

@@ -34,12 +34,15 @@ class KeyValues(NamedTuple):
 
 
 def key_values(tokenizer: str, vocab: int, rows: Sequence[TokenizerRow]) -> KeyValues:
-    """Return the key-values of a tokenizer; of an unknown one those of one with as many tokens, else in proportion."""
-    alike = next((row for row in rows if row.tokenizer == tokenizer), None)
-    alike = alike or next((row for row in rows if row.vocab == vocab), None)
-    if alike:
-        return KeyValues(alike.key_value_bytes, True)
-    return KeyValues(rows[0].key_value_bytes * vocab // rows[0].vocab, False)
+    """Return the key-values of a tokenizer; one without a name is taken for the known one with as many tokens.
+
+    Of an unknown one, they are in proportion to those of the known one that has nearly as many tokens.
+    """
+    known = [row for row in rows if tokenizer == row.tokenizer or (not tokenizer and vocab == row.vocab)]
+    if len(known) == 1:
+        return KeyValues(known[0].key_value_bytes, True)
+    nearest = min(rows, key=lambda row: abs(row.vocab - vocab))
+    return KeyValues(nearest.key_value_bytes * vocab // nearest.vocab, False)
 
 
 def header_bytes(source: GgufSource, key_value_bytes: int) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
 from deployfit.errors import InputError
-from deployfit.formats.gguf import GgufSource
+from deployfit.formats.gguf import SHIPPED_EXPERTS, WITHOUT_DRAFTS, GgufSource
 from deployfit.formats.gguf_file import TOKENIZERS, KeyValues, file_bytes, header_bytes, key_values
 from deployfit.formats.gguf_recipes import RECIPES, Recipe, TypedClass, needs_imatrix, recipes_of, typed_classes
 from deployfit.layers.blueprint import Blueprint
@@ -29,22 +29,19 @@ def gguf_recipes() -> Mapping[str, Recipe]:
     return recipes_of(rows(RECIPES))
 
 
-class _Sources:
-    """The source files of blueprints, found by identity: to hash a blueprint takes longer than to weigh it."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[int, bool], tuple[Blueprint, GgufSource]] = {}
-
-    def of(self, model: Model, *, drafts: bool) -> GgufSource:
-        """Return the source file of a model, with its draft layers if wanted."""
-        blueprint = model.blueprint
-        key = id(blueprint), drafts
-        if key not in self._kept:  # what is kept lives, so that no other blueprint has its identity
-            self._kept[key] = blueprint, GgufSource(blueprint, drafts=drafts)
-        return self._kept[key][1]
+_sources: dict[tuple[int, bool], tuple[Blueprint, GgufSource]] = {}
 
 
-_sources = _Sources()
+def gguf_source(model: Model, *, drafts: bool) -> GgufSource:
+    """Return the file that the quantizer reads, with the draft layers if wanted; made once for a blueprint.
+
+    Blueprints are told apart by identity: to hash one takes longer than to weigh it.
+    """
+    blueprint = model.blueprint
+    key = id(blueprint), drafts
+    if key not in _sources:  # what is kept lives on, so that no other blueprint gets its identity
+        _sources[key] = blueprint, GgufSource(blueprint, drafts=drafts)
+    return _sources[key][1]
 
 
 def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> Weights:
@@ -56,9 +53,7 @@ def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> W
     >>> gguf_weights(models()["Qwen3.5-27B"], gguf_recipes()["Q4_K_M"], imatrix=False, mtp=False).tensor_bytes
     16536406016
     """
-    if mtp and not model.blueprint.drafts:
-        raise InputError(f"{model.name} has no MTP layer; leave out {param('mtp')}")
-    source = _sources.of(model, drafts=mtp)
+    source = _makeable(model, mtp=mtp)
     typed = typed_classes(recipe, source, imatrix=imatrix)
     known = _key_values(model)
     return Weights(
@@ -68,7 +63,27 @@ def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> W
         file_bytes=file_bytes(source, typed, known.nbytes),
         params=source.params,
         basis=Basis.EXACT if known.is_known else Basis.DERIVED,
+        notes=(REQUANTIZED,) if _requantizes(model, typed) else (),
     )
+
+
+REQUANTIZED = (
+    "weights: the experts are shipped in MXFP4; llama.cpp requantizes them only with --allow-requantize, and files that"
+    " are published keep them"
+)
+
+
+def _requantizes(model: Model, typed: Sequence[TypedClass]) -> bool:
+    shipped = SHIPPED_EXPERTS.get(model.blueprint.gguf_architecture)
+    return shipped is not None and any(each.tensors.is_stack and each.tensor_type.name != shipped for each in typed)
+
+
+def _makeable(model: Model, *, mtp: bool) -> GgufSource:
+    if mtp and not model.blueprint.drafts:
+        raise InputError(f"{model.name} has no MTP layer; leave out {param('mtp')}")
+    if mtp and model.blueprint.model_type in WITHOUT_DRAFTS:
+        raise InputError(f"llama.cpp's files of {model.name} have no MTP layer; leave out {param('mtp')}")
+    return gguf_source(model, drafts=mtp)
 
 
 def _weight_class(typed: TypedClass) -> WeightClass:
@@ -86,7 +101,7 @@ def ollama_weights(model: Model, recipe: Recipe, *, imatrix: bool) -> Weights:
 
     blueprint = model.blueprint
     weights = gguf_weights(model, recipe, imatrix=imatrix, mtp=bool(blueprint.drafts))
-    source = _sources.of(model, drafts=bool(blueprint.drafts))
+    source = gguf_source(model, drafts=bool(blueprint.drafts))
     typed = typed_classes(recipe, source, imatrix=imatrix)
     tower = ollama.vision_sizes(blueprint.vision) if blueprint.vision else ()
     vision = [WeightClass(name, type_name, Part.VISION, (OUTSIDE,), nbytes) for name, type_name, nbytes in tower]
@@ -99,7 +114,7 @@ def ollama_weights(model: Model, recipe: Recipe, *, imatrix: bool) -> Weights:
 
 def gguf_header_bytes(model: Model, *, mtp: bool) -> int:
     """Return the bytes of a file of this model that are not tensors."""
-    return header_bytes(_sources.of(model, drafts=mtp), _key_values(model).nbytes)
+    return header_bytes(gguf_source(model, drafts=mtp), _key_values(model).nbytes)
 
 
 class GgufQuant(NamedTuple):
@@ -115,14 +130,13 @@ class GgufQuant(NamedTuple):
         return self.recipe.name
 
     def advisable(self, model: Model, options: Options) -> bool:
-        """Return whether it can be made as asked: some types need an importance matrix, and not all hold all rows."""
-        if options.imatrix:
-            return True
+        """Return whether llama.cpp makes it as asked: some types need an importance matrix, not all hold all rows."""
         try:
-            typed = typed_classes(self.recipe, _sources.of(model, drafts=options.mtp), imatrix=False)
+            typed = typed_classes(self.recipe, _makeable(model, mtp=options.mtp), imatrix=options.imatrix)
         except InputError:
             return False
-        return not needs_imatrix(self.recipe, typed)
+        makeable = options.imatrix or not needs_imatrix(self.recipe, typed)
+        return makeable and not _requantizes(model, typed)
 
     def published(self, model: Model) -> str:
         """Return "": it is a recipe, nobody's file."""
