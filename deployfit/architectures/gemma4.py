@@ -38,7 +38,9 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
     slides[-1] = False  # the last layer is a full one, whatever is listed
     own_caches = count - text.count("num_kv_shared_layers", default=0, least=0)
     if own_caches < 1:
-        text.fault("num_kv_shared_layers", f"a whole number from 0 to {count - 1}", text.get("num_kv_shared_layers"))
+        text.contradiction(
+            "num_kv_shared_layers", f"a whole number from 0 to {count - 1}", text.get("num_kv_shared_layers")
+        )
     window, full = _mixers(text, slides.index(False))
     layers = [
         _layer(text, (window if each else full)._replace(shared_cache=index >= own_caches))

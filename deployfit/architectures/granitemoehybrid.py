@@ -41,7 +41,7 @@ def _mamba(text: Numbers) -> Mamba2:
     given = text.get("mamba_d_head") not in (None, "auto")
     size = text.count("mamba_d_head") if given else inner // heads
     if heads * size != inner:
-        text.fault("mamba_n_heads", f"heads that share {inner}, mamba_expand times hidden_size", heads)
+        text.contradiction("mamba_n_heads", f"heads that share {inner}, mamba_expand times hidden_size", heads)
     return Mamba2(
         heads=heads,
         head_dim=max(1, size),

@@ -38,7 +38,7 @@ def _full(text: Numbers, linear: Numbers, layers: int) -> list[bool]:
     full = linear.indices("full_attn_layers", layers, first=1)
     if full:
         if linear.indices("kda_layers", layers, first=1) != set(range(layers)) - full:
-            linear.fault("kda_layers", "the layers that full_attn_layers leaves out", linear.get("kda_layers"))
+            linear.contradiction("kda_layers", "the layers that full_attn_layers leaves out", linear.get("kda_layers"))
         return [layer in full for layer in range(layers)]
     return [layer > 0 and layer % 4 == 0 for layer in range(layers)]
 

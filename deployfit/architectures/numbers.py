@@ -55,6 +55,11 @@ class Numbers:
         if sentence not in self.faults:  # a value may be read twice
             self.faults.append(sentence)
 
+    def contradiction(self, name: str, expected: str, got: object) -> None:
+        """Note that a value does not go with others, unless something was wrong by itself and is said already."""
+        if not self.faults:
+            self.fault(name, expected, got)
+
     def count(self, *names: str, default: int | None = None, least: int = 1) -> int:
         """Return a whole number; the first name that is there counts, and is the one in messages."""
         name = next((each for each in names if self.value(each) is not None), names[0])

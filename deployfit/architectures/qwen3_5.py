@@ -51,7 +51,9 @@ def delta_net(text: Numbers) -> DeltaNet:
     """Return the delta net; keys and values must have heads of one size."""
     head_dim = text.count("linear_key_head_dim", default=128)
     if text.count("linear_value_head_dim", default=128) != head_dim:
-        text.fault("linear_value_head_dim", f"{head_dim}, as linear_key_head_dim", text.get("linear_value_head_dim"))
+        text.contradiction(
+            "linear_value_head_dim", f"{head_dim}, as linear_key_head_dim", text.get("linear_value_head_dim")
+        )
     return DeltaNet(
         key_heads=text.count("linear_num_key_heads", default=16),
         value_heads=text.count("linear_num_value_heads", default=32),

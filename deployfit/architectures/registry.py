@@ -6,15 +6,18 @@ what llama.cpp and MLX call and do with an architecture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deployfit.architectures.numbers import Numbers
 from deployfit.errors import DataError, InputError, quoted
 from deployfit.layers.blueprint import Blueprint
 from deployfit.tables import Row, Table
+
+if TYPE_CHECKING:
+    from deployfit.architectures.gguf_numbers import Scalar, Shapes
 
 
 class ArchitectureRow(NamedTuple):
@@ -56,6 +59,10 @@ def read_blueprint(config: Mapping[str, Any], place: str, rows: Mapping[str, Arc
     top = Numbers(config, f"{place}: ", faults)
     text = top.section("text_config") or top
     model_type = top.text("model_type") or text.text("model_type")
+    if faults:
+        raise DataError(faults)
+    if not model_type:
+        raise InputError(f"{place}: no model_type in it, so its architecture is not known")
     name = _known(model_type, rows)
     if name is None:
         raise InputError(unknown_architecture(place, "model_type", model_type))
@@ -63,10 +70,36 @@ def read_blueprint(config: Mapping[str, Any], place: str, rows: Mapping[str, Arc
     return _read(name, text, top, rows.get(name))
 
 
+def blueprint_of_gguf(
+    metadata: Mapping[str, Scalar],
+    arrays: Mapping[str, Sequence[Scalar]],
+    shapes: Shapes,
+    place: str,
+    rows: Mapping[str, ArchitectureRow],
+) -> Blueprint:
+    """Return the text model's blueprint that a GGUF file's header describes; raise DataError with every fault in it.
+
+    `arrays` are the lists among the key-values that have an entry per layer, `shapes` those of the tensors, the row
+    length first. Raise InputError if nobody wrote the architecture.
+    """
+    from deployfit.architectures.gguf_numbers import GgufNumbers  # what an answer about the catalogue does not need
+
+    given = metadata.get("general.architecture")
+    # a dense relative's name is that of the mixture of experts without its ending (Nemotron-H)
+    alike = (row for row in rows.values() if given and given in (row.gguf, row.gguf.removesuffix("_moe")))
+    row = next(alike, None)
+    if row is None:
+        raise InputError(unknown_architecture(place, "general.architecture", given))
+    numbers = GgufNumbers(metadata, arrays, shapes, f"{place}: ", [])
+    if numbers.value("vocab_size") is None:
+        numbers.faults.append(f"{place}: no token_embd.weight of two dimensions in it")
+    return _read(row.model_type, numbers, numbers, row)._replace(gguf_architecture=str(given))
+
+
 def _known(model_type: str, rows: Mapping[str, ArchitectureRow]) -> str | None:
     """Return the name under which an architecture is known; that of a text section may have `_text` behind it."""
     names = (model_type, model_type.removesuffix("_text"))
-    return next((name for name in names if name in rows or _has_module(name)), None)
+    return next((name for name in names if name in rows), None) or next(filter(_has_module, names), None)
 
 
 def _has_module(name: str) -> bool:

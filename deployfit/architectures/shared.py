@@ -56,7 +56,7 @@ def head_dim(text: Numbers) -> int:
     """Return the size of an attention head: as given, else its share of the hidden size."""
     hidden, heads = text.count("hidden_size"), text.count("num_attention_heads")
     if text.get("head_dim") is None and hidden % heads:
-        text.fault("num_attention_heads", f"a divisor of hidden_size, {hidden}", heads)
+        text.contradiction("num_attention_heads", f"a divisor of hidden_size, {hidden}", heads)
     return text.count("head_dim", default=max(1, hidden // heads))
 
 

@@ -42,6 +42,19 @@ class Attention(NamedTuple):
         return "attention"
 
     @property
+    def headline(self) -> str:
+        """As lists of layers call it.
+
+        >>> Attention(32, 8, 128, 128, window=1024).headline
+        'attention in a window of 1,024'
+        """
+        if self.window or self.chunk:
+            what = f"attention in {'a window' if self.window else 'chunks'} of {self.window or self.chunk:,}"
+        else:
+            what = "full attention"
+        return what + (" (an earlier layer's cache)" if self.shared_cache else "")
+
+    @property
     def query_dim(self) -> int:
         """Width of all query heads together."""
         return self.heads * self.head_dim
@@ -111,6 +124,11 @@ class LatentAttention(NamedTuple):
     def kind(self) -> str:
         """As its tensors are marked."""
         return "latent_attention"
+
+    @property
+    def headline(self) -> str:
+        """As lists of layers call it."""
+        return "latent attention with an indexer" if self.indexer else "latent attention"
 
     @property
     def cache_row(self) -> int:

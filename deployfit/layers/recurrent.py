@@ -25,6 +25,11 @@ class DeltaNet(NamedTuple):
         return "delta_net"
 
     @property
+    def headline(self) -> str:
+        """As lists of layers call it."""
+        return "delta net"
+
+    @property
     def value_dim(self) -> int:
         """Width of all value heads together."""
         return self.value_heads * self.head_dim
@@ -73,6 +78,11 @@ class KimiDelta(NamedTuple):
         return "kimi_delta"
 
     @property
+    def headline(self) -> str:
+        """As lists of layers call it."""
+        return "Kimi delta attention"
+
+    @property
     def inner(self) -> int:
         """Width of all heads together."""
         return self.heads * self.head_dim
@@ -119,6 +129,11 @@ class Mamba2(NamedTuple):
         return "mamba2"
 
     @property
+    def headline(self) -> str:
+        """As lists of layers call it."""
+        return "Mamba-2"
+
+    @property
     def inner(self) -> int:
         """Width of all heads together."""
         return self.heads * self.head_dim
@@ -162,6 +177,11 @@ class ShortConvolution(NamedTuple):
     def kind(self) -> str:
         """As its tensors are marked."""
         return "short_convolution"
+
+    @property
+    def headline(self) -> str:
+        """As lists of layers call it."""
+        return "short convolution"
 
     @property
     def state_elements(self) -> int:
