@@ -29,7 +29,8 @@ class GgufClass(NamedTuple):
     `role` is the file's (`attn_k_b`, where the checkpoint has one matrix for keys and values), `name` the tensor's
     name within its layer. `shape` begins with the row length, as GGUF writes it. `category` is the quantizer's, "" for
     tensors that it never quantizes. `layers` are those that have one, in order; (OUTSIDE,) for what is in none.
-    `params` is how many numbers one of them holds.
+    `params` is how many numbers one of them holds, `is_stack` whether each is a stack of matrices: of experts, or of
+    latent attention's heads.
     """
 
     role: str
@@ -40,16 +41,12 @@ class GgufClass(NamedTuple):
     part: Part
     layers: tuple[int, ...]
     params: int
+    is_stack: bool
 
     @property
     def row_size(self) -> int:
         """How many numbers one row holds; a row is stored in whole blocks."""
         return self.shape[0]
-
-    @property
-    def is_stack(self) -> bool:
-        """Whether each is a stack of matrices: of experts, or of latent attention's heads."""
-        return len(self.shape) > 2 and self.shape[2] > 1
 
     def full_name(self, layer: int) -> str:
         """Return the name of the one in a layer."""
@@ -196,7 +193,8 @@ def _classes(blueprint: Blueprint, *, drafts: bool) -> Iterator[GgufClass]:
         category = _category(name, shape, tied=blueprint.tied)
         source_type = F32 if category == NEVER_QUANTIZED and role not in KEPT_BF16 else BF16
         indices = tuple(sorted(layers[role, shape, part]))
-        yield GgufClass(role, name, shape, category, source_type, part, indices, prod(shape))
+        is_stack = len(shape) > 2 and shape[2] > 1
+        yield GgufClass(role, name, shape, category, source_type, part, indices, prod(shape), is_stack)
 
 
 def _name(role: str) -> str:

@@ -190,18 +190,27 @@ def typed_classes(recipe: Recipe, source: GgufSource, *, imatrix: bool) -> list[
             rules = [Rule(tensors.role, (), (), recipe.fused_qkv)]
         if recipe.overrides:
             rules = [*_overrides(recipe, tensors, given), *rules]
-        wanted: dict[TensorType, tuple[int, ...]] = {}
-        if not rules or rules[0].of_place:
-            for index, layers in enumerate(_split(rules, recipe, source, tensors)):
-                if layers:
-                    of_rule = rules[index].tensor_type if index < len(rules) else tensors.source_type
-                    wanted[of_rule] = tuple(sorted((*wanted.get(of_rule, ()), *layers)))
+        if rules and rules[0].of_place:
+            wanted = _by_place(rules, recipe, source, tensors)
         else:
-            wanted[rules[0].tensor_type] = tensors.layers
+            wanted = {rules[0].tensor_type if rules else tensors.source_type: tensors.layers}
         for tensor_type, layers in wanted.items():
             fitting = _fitting(tensor_type, recipe, tensors)
             typed.append(TypedClass(tensors, fitting, layers, fitting.nbytes(tensors.params)))
     return typed
+
+
+def _by_place(
+    rules: Sequence[Rule], recipe: Recipe, source: GgufSource, tensors: GgufClass
+) -> dict[TensorType, tuple[int, ...]]:
+    """Return the layers by the type of the first rule that holds; as in the source where none does."""
+    types = [*(rule.tensor_type for rule in rules), tensors.source_type]
+    wanted: dict[TensorType, tuple[int, ...]] = {}
+    for tensor_type, layers in zip(types, _split(rules, recipe, source, tensors), strict=True):
+        if layers:
+            before = wanted.get(tensor_type)
+            wanted[tensor_type] = tuple(sorted((*before, *layers))) if before else layers
+    return wanted
 
 
 def _split(rules: Sequence[Rule], recipe: Recipe, source: GgufSource, tensors: GgufClass) -> Sequence[tuple[int, ...]]:
@@ -209,8 +218,6 @@ def _split(rules: Sequence[Rule], recipe: Recipe, source: GgufSource, tensors: G
 
     Recipes differ in types much more than in conditions, so that the answers are kept.
     """
-    if not rules:
-        return (tensors.layers,)
     fused_apart = recipe.fused_qkv is not None
     conditions = tuple(rule.of_place for rule in rules)
     key = tensors.name, tensors.shape, tensors.part, conditions, fused_apart, recipe.layer_lists
