@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from gguf_keys import gguf_keys
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import deployfit.architectures
 from deployfit.architectures.registry import ArchitectureRow, blueprint_of_gguf, read_blueprint
@@ -412,6 +414,50 @@ def test_an_architecture_that_nobody_wrote_is_one_line(config: dict, sentence: s
 
 def test_a_model_type_must_be_a_text():
     assert faults_of({"model_type": ["qwen3"]}) == ["model_type: expected a text, got \"['qwen3']\""]
+
+
+JUNK = [
+    *(None, -1, 0, 1, 3, "x", "", [], {}, {"a": 1}, [1], [0] * 10, ["full_attention"], 10**9, 10**30, True, False, 1.5),
+    *(float("nan"), float("inf"), 1000, [None] * 48, [{}] * 3, "\x1b", [[1]], {"rope_type": ["x"]}, {"rope_type": 5}),
+]
+NAMED_SELDOM = ["layer_types", "rope_parameters", "num_local_experts", "mlp_layer_types", "per_layer_config"]
+
+
+@settings(max_examples=300)
+@given(data=st.data(), name=st.sampled_from(CATALOGUE))
+def test_whatever_stands_in_a_configuration_is_layers_or_a_line_a_fault(data: st.DataObject, name: str):
+    config = changed(name)
+    text = config.get("text_config", config)
+    keys = st.sampled_from([*text, *NAMED_SELDOM])
+    text.update(data.draw(st.dictionaries(keys, st.sampled_from(JUNK), max_size=3)))
+    try:
+        blueprint = read(config)
+    except DataError as error:
+        assert all(fault.isprintable() and fault.startswith("config.json: ") for fault in error.faults)
+        assert len(set(error.faults)) == len(error.faults)
+    except InputError as error:
+        assert str(error).isprintable()
+    else:
+        assert all(size > 0 for tensor in blueprint.tensors() for size in tensor.shape)
+
+
+@settings(max_examples=200)
+@given(data=st.data(), name=st.sampled_from(CATALOGUE))
+def test_whatever_stands_in_a_gguf_header_is_layers_or_a_line_a_fault(data: st.DataObject, name: str):
+    keys, lists, shapes = keys_of(name)
+    scalars = st.sampled_from([value for value in JUNK if isinstance(value, int | float | str)])
+    keys.update(data.draw(st.dictionaries(st.sampled_from(list(keys)), scalars, max_size=3)))
+    if lists:
+        entries = st.lists(scalars, max_size=70)
+        lists.update(data.draw(st.dictionaries(st.sampled_from(list(lists)), entries, max_size=1)))
+    try:
+        blueprint = blueprint_of_gguf(keys, lists, shapes, "f.gguf", architectures())
+    except DataError as error:
+        assert all(fault.isprintable() and fault.startswith("f.gguf: ") for fault in error.faults)
+    except InputError as error:
+        assert str(error).isprintable()
+    else:
+        assert all(size > 0 for tensor in blueprint.tensors() for size in tensor.shape)
 
 
 # Adding one

@@ -47,11 +47,12 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
         for index, each in enumerate(slides)
     ]
     vocab = text.count("vocab_size", default=262_144)
+    least = 1 if layers[0].per_layer_width else 0
     return model(text, top, layers, tied=True, vocab=vocab)._replace(
         rope_factors=full.head_dim // 2,
         embedding_scaled=True,
         logits_capped=text.get("final_logit_softcapping") is not None,
-        per_layer_vocab=text.count("vocab_size_per_layer_input", default=vocab, least=0),
+        per_layer_vocab=text.count("vocab_size_per_layer_input", default=vocab, least=least),
     )
 
 
