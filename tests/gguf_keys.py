@@ -206,13 +206,17 @@ def _granite_hybrid(keys: dict, text: dict, rope: dict) -> None:
     keys["context_length"] = 2**20
 
 
-def _lfm2_moe(keys: dict, text: dict, rope: dict) -> None:
+def _lfm2(keys: dict, text: dict, rope: dict) -> None:
     heads = text["num_key_value_heads"]
     keys["attention.head_count_kv"] = [heads if kind == "full_attention" else 0 for kind in text["layer_types"]]
+    keys["shortconv.l_cache"] = text["conv_L_cache"]
+
+
+def _lfm2_moe(keys: dict, text: dict, rope: dict) -> None:
+    _lfm2(keys, text, rope)
     keys["expert_feed_forward_length"] = text["moe_intermediate_size"]
     keys["leading_dense_block_count"] = text["num_dense_layers"]
     keys["expert_gating_func"] = 2
-    keys["shortconv.l_cache"] = text["conv_L_cache"]
 
 
 def _phi3(keys: dict, text: dict, rope: dict) -> None:
@@ -249,6 +253,7 @@ FAMILIES = {
     "nemotron_h_moe": _nemotron_h,
     "granite": _granite,
     "granitehybrid": _granite_hybrid,
+    "lfm2": _lfm2,
     "lfm2moe": _lfm2_moe,
     "phi3": _phi3,
     "minimax-m2": _minimax,
