@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deployfit.architectures.numbers import Numbers
@@ -103,6 +102,8 @@ def _known(model_type: str, rows: Mapping[str, ArchitectureRow]) -> str | None:
 
 
 def _has_module(name: str) -> bool:
+    from importlib.util import find_spec  # only a name without a row needs it
+
     return name.isascii() and name.isidentifier() and find_spec(f"{__package__}.{name}") is not None
 
 
