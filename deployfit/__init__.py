@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from deployfit.errors import DeployfitError
     from deployfit.questions.check import check
     from deployfit.questions.fit import fit
+    from deployfit.questions.here import here
     from deployfit.questions.macs import macs
     from deployfit.questions.models import models
     from deployfit.questions.plan import plan
@@ -25,6 +26,7 @@ __all__ = [
     "DeployfitError",
     "check",
     "fit",
+    "here",
     "macs",
     "models",
     "plan",

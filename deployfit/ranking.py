@@ -15,7 +15,7 @@ from deployfit.parameters import param
 from deployfit.quants.weights import FORMATS, Weights, nominal_bits
 from deployfit.speed import Speed
 from deployfit.tables import Row, Table
-from deployfit.units import tps
+from deployfit.units import gib, tps
 
 WORTH_A_LINE = 1.1  # times as fast: less is within what measurements differ by
 
@@ -131,11 +131,12 @@ class Recommendation(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What decides: the use, the speed below which nothing is wanted, and the context that was asked for."""
+    """What decides: the use, the least speed and headroom that are wanted, and the context that was asked for."""
 
     use: Use
     min_tps: float
     context_tokens: int
+    min_headroom_bytes: int = 0
     no_speed: str = ""  # why no speed can be said of the Mac
 
 
@@ -147,9 +148,15 @@ def recommend(candidates: Iterable[Candidate], wanted: Wanted, cited: Cited) -> 
             f"no file of any model fits with {wanted.context_tokens:,} tokens; ask for less with {param('context')},"
             " or see deployfit fit MODEL for what would"
         )
-    fast = [each for each in known if not wanted.min_tps or each.decode_tps >= wanted.min_tps]
+    roomy = [each for each in known if each.headroom_bytes >= wanted.min_headroom_bytes]
+    if not roomy:
+        raise InputError(
+            f"{param('min_headroom')}: nothing that fits leaves {gib(wanted.min_headroom_bytes, 1)} GiB beside the"
+            f" reserve; ask for less of it, such as {param('min_headroom')} 0g"
+        )
+    fast = [each for each in roomy if not wanted.min_tps or each.decode_tps >= wanted.min_tps]
     if not fast:
-        fastest = max(known, key=lambda each: each.decode_tps)
+        fastest = max(roomy, key=lambda each: each.decode_tps)
         raise InputError(
             f"{param('min_speed')}: nothing that fits reaches {wanted.min_tps:g} tokens/s; the fastest is"
             f" {fastest.model.name} {fastest.weights.recipe} with {fastest.decode_tps:.1f}"
@@ -159,7 +166,7 @@ def recommend(candidates: Iterable[Candidate], wanted: Wanted, cited: Cited) -> 
     for each in fast:
         by_model.setdefault(each.model.name, []).append(each)
     chosen = [_choose(files, scores, cited, wanted) for files in by_model.values()]
-    return _with_places(_in_order(chosen, wanted.use), wanted.use)
+    return _with_places(_in_order(chosen, wanted.use), wanted)
 
 
 def best_scores(evidence: Iterable[Evidence], use: Use) -> dict[str, Evidence]:
@@ -209,54 +216,58 @@ def evidence_of(weights: Weights, bits: Sequence[Bits]) -> Bits:
     )
 
 
-def _in_order(chosen: Sequence[Recommendation], use: Use) -> list[tuple[str, Recommendation]]:
-    """Return the places in order, each with the name of the model whose tie it is in.
+class _Place(NamedTuple):
+    """A place on the list, and the models with clearly higher scores or none that it was preferred to."""
+
+    recommendation: Recommendation
+    ties: tuple[str, ...]  # no clear difference to these, which are slower
+
+
+def _in_order(chosen: Sequence[Recommendation], use: Use) -> list[_Place]:
+    """Return the places in order: of those within a tie of the best that is left, the fastest comes next.
 
     Files with evidence of loss come after all others, models without a score after those with one.
     """
-    ordered = sorted(
+    left = sorted(
         chosen,
-        key=lambda each: (
-            each.bits.is_lossy,
-            -(each.score.score if each.score else 0.0),
-            each.candidate.model.name,
-        ),
+        key=lambda each: (each.bits.is_lossy, -(each.score.score if each.score else 0.0), each.candidate.model.name),
     )
-    ties: list[list[Recommendation]] = []
-    for each in ordered:
-        first = ties[-1][0] if ties else None
-        near = (
-            first is not None
-            and first.score is not None
-            and each.score is not None
-            and first.bits.is_lossy == each.bits.is_lossy
-            and first.score.score - each.score.score < use.tie_points
-        )
-        if near:
-            ties[-1].append(each)
-        else:
-            ties.append([each])
-    return [
-        (tie[0].candidate.model.name, each)
-        for tie in ties
-        for each in sorted(tie, key=lambda each: -each.candidate.decode_tps)
-    ]
+    places: list[_Place] = []
+    while left:
+        best = left[0]
+        near = [each for each in left if _is_near(best, each, use)]
+        following = max(near, key=lambda each: each.candidate.decode_tps)
+        ties = tuple(each.candidate.model.name for each in near if each is not following)
+        places.append(_Place(following, ties))
+        left.remove(following)
+    return places
 
 
-def _with_places(places: Sequence[tuple[str, Recommendation]], use: Use) -> list[Recommendation]:
+def _is_near(best: Recommendation, other: Recommendation, use: Use) -> bool:
+    if other is best:
+        return True
+    return (
+        best.score is not None
+        and other.score is not None
+        and best.bits.is_lossy == other.bits.is_lossy
+        and best.score.score - other.score.score < use.tie_points
+    )
+
+
+def _with_places(places: Sequence[_Place], wanted: Wanted) -> list[Recommendation]:
+    use = wanted.use
     listed = []
-    for number, (leader, each) in enumerate(places, start=1):
+    for number, (each, ties) in enumerate(places, start=1):
         if each.score is None:
             reason = f"no {use.benchmark} score of this model is known: after those that have one"
         else:
             reason = f"{use.benchmark} {each.score.score:g} ({each.score.publisher})"
-            tie = [other for first, other in places if first == leader]
-            if len(tie) > 1:
-                others = ", ".join(other.candidate.model.name for other in tie if other is not each)
-                reason += f": no clear difference to {others} (under {use.tie_points:g} points); the faster one first"
+            if ties:
+                order = "the order is no judgement" if wanted.no_speed else "the faster one first"
+                reason += f": no clear difference to {', '.join(ties)} (under {use.tie_points:g} points); {order}"
             elif number == 1:
                 reason += ": the highest of all that fit"
         if each.bits.is_lossy:
-            reason += "; after all files without evidence of loss"
+            reason += " of the original; such files lose, so it comes after all files without evidence of loss"
         listed.append(each._replace(reasons=(reason, *each.reasons)))
     return listed

@@ -128,20 +128,24 @@ def _cut(text: str) -> str:
 EPILOGUE = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
+HELP = """Say whether a model fits a Mac, to the byte and offline.
+
+\b
+  deployfit fit Qwen3.5-27B --mac "M2 Pro 32"
+  deployfit recommend --mac "M4 Max 64"
+"""
+
+
 @click.group(
     cls=Commands,
     invoke_without_command=True,
+    help=HELP,
     epilog=EPILOGUE,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(__version__, prog_name="deployfit")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    r"""Say whether a model fits a Mac, to the byte and offline.
-
-    \b
-    deployfit fit Qwen3.5-27B --mac "M2 Pro 32"
-    deployfit recommend --mac "M4 Max 64"
-    """
+    """Show the help where no command is asked for."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

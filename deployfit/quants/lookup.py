@@ -9,6 +9,7 @@ from deployfit.parameters import param
 from deployfit.quants import shelf
 from deployfit.quants.weights import GGUF, MLX, SAFETENSORS, Quant
 from deployfit.runtimes import registry
+from deployfit.words.quants import QuantWords, quant_words
 
 
 def find_quant(text: str, runtime: str | None = None) -> Quant:
@@ -16,11 +17,11 @@ def find_quant(text: str, runtime: str | None = None) -> Quant:
 
     Names that several tools have (BF16) mean llama.cpp's unless the runtime says otherwise.
 
-    >>> find_quant("4-bit").name, find_quant("unsloth:q4_k_m").name
-    ('q4_g64', 'unsloth:Q4_K_M')
+    >>> find_quant("4-bit").name, find_quant("unsloth:q4_k_m").name, find_quant("Q4").name
+    ('q4_g64', 'unsloth:Q4_K_M', 'Q4_K_M')
     """
-    publisher, colon, name = text.strip().partition(":")
-    quant = published_quant(publisher, name) if colon else _own_quant(text, runtime)
+    meant = quant_words(text, None if runtime is None else registry.format_of(runtime))
+    quant = published_quant(meant.publisher, meant.name) if meant.publisher else _own_quant(text, meant, runtime)
     if runtime is not None and registry.formats().get(quant.format) != runtime:
         raise InputError(not_loaded(quant, runtime))
     return quant
@@ -46,17 +47,16 @@ def not_loaded(quant: Quant, runtime: str) -> str:
     return f"{quant.name} is {quant.format}, which {runtime} does not load; {way_out}"
 
 
-def _own_quant(text: str, runtime: str | None) -> Quant:
-    wanted = None if runtime is None else registry.format_of(runtime)
+def _own_quant(typed: str, meant: QuantWords, runtime: str | None) -> Quant:
+    wanted = meant.format or (None if runtime is None else registry.format_of(runtime))
     for format_name in sorted((GGUF, MLX, SAFETENSORS), key=lambda each: wanted is None or each != wanted):
-        found = _named(text, format_name)
-        if found is not None:
+        if meant.format in (None, format_name) and (found := _named(meant.name, format_name)):
             return found
     published = [
         each.quant(name)
         for each in shelf.publishers().values()
         for name in each.names
-        if name.casefold() == text.strip().casefold()
+        if name.casefold() == meant.name.casefold()
     ]
     loaded = [each for each in published if wanted is None or each.format == wanted]
     if len(loaded) == 1:
@@ -65,9 +65,9 @@ def _own_quant(text: str, runtime: str | None) -> Quant:
         if runtime is not None and not loaded:
             raise InputError(not_loaded(published[0], runtime))
         names = " or ".join(each.name for each in loaded)
-        raise InputError(f"{quoted(text)} is a publisher's recipe; say whose: {names}")
+        raise InputError(f"{quoted(typed)} is a publisher's recipe; say whose: {names}")
     formats = (wanted,) if wanted else (GGUF, MLX)
-    raise unknown("recipe", text, [quant.name for each in formats for quant in shelf.own_quants(each)])
+    raise unknown("recipe", typed, [quant.name for each in formats for quant in shelf.own_quants(each)])
 
 
 def _named(text: str, format_name: str) -> Quant | None:

@@ -113,23 +113,32 @@ def type_bits(tensor_type: str) -> int:
 
 
 def nominal_bits(weights: Weights) -> int:
-    """Return the bits that most of a text model's numbers have, embeddings and vectors left aside."""
+    """Return the bits that most of a text model's numbers have, embeddings and vectors left aside.
+
+    Where types are not known it is what a number takes on average, less what is around the numbers.
+    """
     numbers: dict[int, int] = {}
     for each in weights.classes:
         bits = type_bits(each.type)
         if each.part is Part.TEXT and each.role not in EMBEDDINGS and bits:
             numbers[bits] = numbers.get(bits, 0) + each.total_bytes // bits
-    return max(numbers, key=lambda bits: numbers[bits], default=0)
+    return max(numbers, key=lambda bits: numbers[bits], default=int(weights.bits_per_weight))
+
+
+ALIKE_PERCENT = 20  # a file that is farther from another in size is no file of the same types
 
 
 def scaled(classes: Iterable[WeightClass], part: Part, nbytes: int) -> tuple[WeightClass, ...]:
     """Return the classes of a part as they would be if all of it took so many bytes: shares kept, the rest in one.
 
-    For sizes that are known while the tensors are not.
+    For sizes that are known while the tensors are not; far from the classes' own size their types are not known either.
     """
     kept = [each for each in classes if each.part is part]
     total = sum(each.total_bytes for each in kept)
-    shares = [each._replace(nbytes=each.nbytes * nbytes // total) for each in kept]
+    is_alike = 100 * abs(nbytes - total) <= ALIKE_PERCENT * total
+    shares = [
+        each._replace(nbytes=each.nbytes * nbytes // total, type=each.type if is_alike else "") for each in kept
+    ]
     rest = nbytes - sum(each.total_bytes for each in shares)
     return (*shares, WeightClass("rest", "", part, (-1,), rest)) if rest else tuple(shares)
 

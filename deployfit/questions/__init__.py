@@ -12,6 +12,7 @@ MODULES: Mapping[str, str] = {
     "quants": "quants",
     "table": "table",
     "sweep": "sweep",
+    "here": "here",
     "models": "models",
     "macs": "macs",
     "check": "check",

@@ -10,12 +10,12 @@ from deployfit.checks import TOLERANCES, Checked, Review, check_sizes, summarize
 from deployfit.errors import InputError
 from deployfit.exit_codes import ANSWERED, HUB_NOT_ASKED, OUTSIDE
 from deployfit.parameters import Parameter, param
-from deployfit.questions import parameters as common
-from deployfit.questions.question import Answered, Question, Text
-from deployfit.questions.resolve import find_model, whole_number
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_publisher
 from deployfit.quants.published_sizes import PUBLISHED_SIZES
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Text
+from deployfit.questions.resolve import find_model, whole_number
 
 if TYPE_CHECKING:
     from deployfit.report.document import Document

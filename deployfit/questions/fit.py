@@ -1,4 +1,4 @@
-"""`fit`: does a model fit a Mac, and how will it run?"""
+"""`fit`: whether a model fits a Mac, and how it will run."""
 
 from __future__ import annotations
 
@@ -9,25 +9,32 @@ from deployfit.advice import Advice, advice_on, makeable
 from deployfit.errors import InputError
 from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
 from deployfit.hardware.machine import Machine
-from deployfit.models import Model
+from deployfit.layers.blueprint import Blueprint
+from deployfit.models import Model, own_model
 from deployfit.parameters import Parameter, param
+from deployfit.quants import shelf
+from deployfit.quants.lookup import by_runtime, find_publisher, not_loaded
 from deployfit.quants.weights import Options, Quant
 from deployfit.questions import parameters as common
-from deployfit.questions.question import Answered, Question, Text, text_of, texts
+from deployfit.questions.question import Answered, Question, Text, shown_progress, text_of, texts
 from deployfit.questions.resolve import (
     context_of,
-    find_model,
     judge_of,
     machine_of,
     menu_of,
+    model_and_file,
     quants_of,
     run_of,
 )
 from deployfit.runtimes import registry
+from deployfit.runtimes.runtime import Runtime
 from deployfit.verdict import RUNS, Answer
 
 if TYPE_CHECKING:
     from deployfit.report.document import Document
+    from deployfit.sources.opened import Opened
+
+HUB = "hub:"
 
 
 class Fit(NamedTuple):
@@ -94,22 +101,94 @@ def fit(
     >>> answer.verdict.value, answer.estimate.total_bytes, answer.max_context_tokens
     ('fits', 19424860192, 125440)
     """
-    found = find_model(model, catalog)
-    asked = _asked(found, texts(quant), runtime, publisher, own=own, imatrix=imatrix)
-    listed = not texts(quant)
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    names = texts(quant)
+    opened = None
+    if catalog is None and is_source(model):
+        from deployfit.sources.open import open_source
+
+        if names:
+            raise InputError(f"{param('quant')} is for models of the catalogue; choose a file with {param('file')}")
+        opened = open_source(
+            model, revision=revision, pattern=file, offline=offline, vision=vision, progress=shown_progress()
+        )
+        found, asked = _of_source(opened, runtime)
+    else:
+        for name, value in (("file", file), ("revision", revision), ("offline", offline)):
+            if value:
+                raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
+        found, said = model_and_file(model, catalog)
+        names = names or ([said.quant_text] if said.quant_text else [])
+        publisher = publisher or (said.publisher if not names else None)
+        asked = _asked(found, names, runtime, publisher, own=own, imatrix=imatrix)
+    listed = not names and (opened is None or opened.quant is None)
     macs: Sequence[str | None] = texts(mac) or [None]
     machines = [machine_of(each, text_of(macos), text_of(wired_limit), text_of(other)) for each in macs]
-    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
     typed = {name: _typed(value) for name, value in settings.items() if value is not None}
     registry.check_given(list(typed), list(asked))
     fits: list[Fit] = []
     for machine in machines:
-        fits += _on(machine, found, asked, str(context), typed, options, listed=listed)
+        if opened and opened.model is None:
+            fits.append(unknown_fit(machine, opened, registry.runtime(next(iter(asked))), str(context), typed, options))
+        else:
+            fits += _on(machine, found, asked, str(context), typed, options, listed=listed)
     if not fits:
         raise InputError(
             f"nothing of {found.name} can be made as asked; leave out {param('imatrix')} or {param('mtp')}"
         )
     return Fits(fits, listed=listed, use_exit_code=exit_code)
+
+
+def is_source(text: str) -> bool:
+    """Return whether a text names a model outside the catalogue: a path, or the Hub with its prefix.
+
+    What only looks like a page of the Hub is a model of the catalogue if it can be.
+    """
+    from deployfit.sources.kinds import path
+
+    return text.startswith(HUB) or path.takes(text)
+
+
+def _of_source(opened: Opened, runtime: str | None) -> tuple[Model, Mapping[str, list[Quant]]]:
+    """Return the model of a source and its file by the runtime that loads it; of a configuration every recipe."""
+    model = opened.model or own_model(opened.place, opened.assumed or _bare(opened.architecture), opened.place)
+    if opened.quant is None:
+        engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]
+        return model, {name: list(shelf.own_quants(registry.format_of(name))) for name in engines}
+    asked = by_runtime([opened.quant])
+    if runtime is not None and registry.find_runtime(runtime) not in asked:
+        raise InputError(not_loaded(opened.quant, registry.find_runtime(runtime)))
+    return model, asked
+
+
+def _bare(architecture: str) -> Blueprint:
+    """Return the blueprint of a model of which only the weights are known."""
+    return Blueprint(
+        model_type=architecture,
+        gguf_architecture=architecture,
+        hidden=0,
+        vocab=0,
+        tied=False,
+        trained_context=MOST_CONTEXT,
+        layers=(),
+    )
+
+
+MOST_CONTEXT = 2**24  # tokens, of a model whose trained length is not known
+
+
+def unknown_fit(
+    machine: Machine, opened: Opened, engine: Runtime, context: str, typed: Mapping[str, str], options: Options
+) -> Fit:
+    """Return what can be said of a file whose architecture nobody wrote."""
+    from deployfit.unknown import unknown_answer
+
+    if opened.quant is None:
+        raise InputError(f"{opened.place}: no weights in it, and architecture {opened.architecture} is not known")
+    model = own_model(opened.place, opened.assumed or _bare(opened.architecture), opened.place)
+    run = run_of(model, engine, context_of(context, model), typed, machine, options)
+    architecture = opened.architecture or "(not named)"
+    return Fit(unknown_answer(run, opened.quant, architecture, has_caches=opened.assumed is not None), ())
 
 
 def _typed(value: Text | bool) -> str:
@@ -125,8 +204,6 @@ def _asked(
             raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
         return quants_of(names, runtime)
     from deployfit.questions.choices import published_files
-    from deployfit.quants import shelf
-    from deployfit.quants.lookup import find_publisher
 
     engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]
     whose = None if publisher is None else find_publisher(publisher)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError
 from deployfit.parameters import param
-from deployfit.questions import parameters as common
-from deployfit.questions.question import Answered, Question, Text, text_of, texts
-from deployfit.questions.resolve import find_model, machine_of, quants_of, speeds
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_publisher
 from deployfit.quants.weights import Options
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Text, text_of, texts
+from deployfit.questions.resolve import find_model, machine_of, quants_of, speeds
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deployfit.models import Model
+from deployfit.quants.lookup import find_publisher
+from deployfit.quants.weights import FORMATS, Options, Quant, Weights
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question
 from deployfit.questions.resolve import find_model, known_quants
-from deployfit.quants.lookup import find_publisher
-from deployfit.quants.weights import FORMATS, Options, Quant, Weights
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:

@@ -11,9 +11,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from deployfit.report.document import Document
+    from deployfit.sources.listing import Progress
 
 Text = str | int
 Row = Mapping[str, Any]
+
+
+PROGRESS: list[Progress] = []  # how the door shows that something takes long; none unless it says so
+
+
+def shown_progress() -> Progress:
+    """Return how to show what takes long."""
+    if PROGRESS:
+        return PROGRESS[-1]
+    from deployfit.sources.listing import silent
+
+    return silent
 
 
 class Answered:

@@ -11,21 +11,24 @@ from deployfit.estimate import estimate
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.parameters import Parameter, param
+from deployfit.quants import shelf
+from deployfit.quants.weights import Options, Quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of
 from deployfit.questions.resolve import machine_of, speeds, whole_number
-from deployfit.quants import shelf
-from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes import registry
-from deployfit.units import parse_tokens
+from deployfit.units import GIB
 from deployfit.verdict import Verdict, verdict_at
+from deployfit.words import numbers
 
 if TYPE_CHECKING:
-    from deployfit.ranking import Candidate, Recommendation, Wanted
+    from deployfit.ranking import Candidate, Cited, Recommendation, Wanted
     from deployfit.report.document import Document
 
 DEFAULT_USE = "coding"
 DEFAULT_PLACES = 5
+USABLE_SPEED = 10.0  # tokens per second: about as fast as people read
+DEFAULT_HEADROOM = "1g"  # for a browser beside it
 FASTEST = 10**9  # tokens per second, more than anybody asks for
 VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has beside the text
 
@@ -33,8 +36,8 @@ VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has 
 class Recommendations(Answered, Sequence["Recommendation"]):
     """Places, best first."""
 
-    def __init__(self, places: Sequence[Recommendation], machine: Machine, wanted: Wanted) -> None:
-        self.places, self.machine, self.wanted = places, machine, wanted
+    def __init__(self, places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> None:
+        self.places, self.machine, self.wanted, self.among = places, machine, wanted, among
 
     def __len__(self) -> int:
         return len(self.places)
@@ -46,7 +49,7 @@ class Recommendations(Answered, Sequence["Recommendation"]):
         """Return a row per place, and why it is there."""
         from deployfit.report.recommend import recommend_document
 
-        return recommend_document(self.places, self.machine, self.wanted)
+        return recommend_document(self.places, self.machine, self.wanted, self.among)
 
 
 def recommend(
@@ -57,7 +60,8 @@ def recommend(
     other: Text | None = None,
     context: Text = common.DEFAULT_CONTEXT,
     use: str = DEFAULT_USE,
-    min_speed: float | str = 0.0,
+    min_speed: float | str | None = None,
+    min_headroom: Text = DEFAULT_HEADROOM,
     runtime: str | None = None,
     own: bool = False,
     places: Text = DEFAULT_PLACES,
@@ -76,7 +80,9 @@ def recommend(
     if most < 1:
         raise InputError(f"{param('places')}: expected a whole number from 1, got 0")
     machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
-    wanted = _wanted(use, _speed_of(min_speed), parse_tokens(str(context)), machine)
+    least = _speed_of(min_speed, machine)
+    wanted = _wanted(use, least, numbers.context(str(context)), machine)
+    wanted = wanted._replace(min_headroom_bytes=numbers.byte_size(str(min_headroom), "min_headroom", GIB))
     name = None if runtime is None else registry.find_runtime(runtime)
     cited = ranking.Cited(
         catalogue.rows(ranking.EVIDENCE),
@@ -84,14 +90,15 @@ def recommend(
         frozenset(catalogue.rows(ranking.TESTED)),
     )
     found = ranking.recommend(_candidates(machine, wanted.context_tokens, name, own=own), wanted, cited)
-    return Recommendations(found[:most], machine, wanted)
+    return Recommendations(found[:most], machine, wanted, _among(cited, wanted))
 
 
-def _speed_of(given: float | str) -> float:
+def _speed_of(given: float | str | None, machine: Machine) -> float:
+    """Return the least speed: as given, else what is usable where a speed can be said."""
+    if given is None:
+        return USABLE_SPEED if speeds().chip(machine.mac) else 0.0
     if isinstance(given, str):
-        if not (given.isascii() and given.replace(".", "", 1).isdigit() and len(given) <= 9 and float(given) > 0):
-            raise InputError(f"{param('min_speed')}: expected tokens per second such as 10 or 7.5, got {quoted(given)}")
-        return float(given)
+        return numbers.speed(given)
     if not 0 <= given <= FASTEST:
         raise InputError(f"{param('min_speed')}: expected tokens per second such as 10 or 7.5, got {quoted(given)}")
     return given
@@ -108,7 +115,14 @@ def _wanted(use: str, min_speed: float, context_tokens: int, machine: Machine) -
     trained = max(model.blueprint.trained_context for model in catalogue.models().values())
     if not 1 <= context_tokens <= trained:
         raise InputError(f"{param('context')}: {context_tokens:,} tokens; choose from 1 to the trained {trained:,}")
-    return Wanted(uses[use], min_speed, context_tokens, speeds().why_not(machine.mac))
+    return Wanted(uses[use], min_speed, context_tokens, no_speed=speeds().why_not(machine.mac))
+
+
+def _among(cited: Cited, wanted: Wanted) -> str:
+    """Return what was chosen among."""
+    known = catalogue.models().rows
+    scored = {row.model for row in cited.scores if row.benchmark == wanted.use.benchmark and row.model in known}
+    return f"chosen among the {len(known)} models that deployfit knows; {len(scored)} of them have a score for this use"
 
 
 def _files(model: Model, runtime: str, most_bytes: int, *, own: bool) -> list[Quant]:
@@ -177,7 +191,8 @@ QUESTION = Question(
         *common.MACHINE,
         common.CONTEXT._replace(help="Context that must fit."),
         Parameter("use", "Whose benchmark decides: coding or chat.", "USE", DEFAULT_USE),
-        Parameter("min_speed", "Nothing that decodes slower.", "TOKENS/S", "any speed"),
+        Parameter("min_speed", "Nothing that decodes slower; 0 for any speed.", "TOKENS/S", f"{USABLE_SPEED:g}"),
+        Parameter("min_headroom", "Nothing that leaves less beside the reserve; 0g for any.", "SIZE", DEFAULT_HEADROOM),
         common.RUNTIME._replace(help="Only this engine.", default="all"),
         Parameter("own", "Recipes that you would have to make yourself, too."),
         Parameter("places", "How long the list may be.", "N", str(DEFAULT_PLACES)),

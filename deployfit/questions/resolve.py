@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from deployfit import catalogue
 from deployfit.basis import Basis
-from deployfit.errors import InputError, quoted, unknown
+from deployfit.errors import InputError, quoted
 from deployfit.hardware.gpu_limit import LIMITS, default_limit, parse_macos, raised_limit
-from deployfit.hardware.mac import MACS, find_mac
+from deployfit.hardware.mac import MACS
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.parameters import param
-from deployfit.questions.parameters import DEFAULT_MACOS
 from deployfit.quants import shelf
 from deployfit.quants.lookup import by_runtime, find_quant
 from deployfit.quants.weights import GGUF, Options, Quant, Weights
+from deployfit.questions.parameters import DEFAULT_MACOS
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import Runtime
-from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds
+from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds, drafting_of
 from deployfit.speed import by_runtime as coefficients_by_runtime
-from deployfit.speed import drafting_of
-from deployfit.units import parse_limit, parse_tokens
 from deployfit.verdict import Judge, Run
+from deployfit.words import numbers
+from deployfit.words.aliases import ALIASES, AliasRow
+from deployfit.words.macs import mac_named
+from deployfit.words.models import Named, model_named
+
+if TYPE_CHECKING:
+    from deployfit.quants.publishers import PublisherRow
+    from deployfit.words.macs import MacModelRow
+
+MAC_VARIABLE = "DEPLOYFIT_MAC"  # the Mac that is meant where none is named
 
 
 def whole_number(name: str, text: str) -> int:
@@ -31,9 +41,7 @@ def whole_number(name: str, text: str) -> int:
     >>> whole_number("ubatch", "512")
     512
     """
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise InputError(f"{param(name)}: expected a whole number such as 1 or 512, got {quoted(text)}")
-    return int(text)
+    return numbers.whole_number(text, name)
 
 
 def all_models(catalog: str | None = None, wanted: str = "") -> Mapping[str, Model]:
@@ -42,22 +50,38 @@ def all_models(catalog: str | None = None, wanted: str = "") -> Mapping[str, Mod
 
 
 def find_model(name: str, catalog: str | None = None) -> Model:
-    """Return the model of that name, whatever its case.
+    """Return the model that a text names, as its maker, a publisher, Ollama or a file calls it.
 
-    >>> find_model("qwen3.5-27b").row.total_params
+    >>> find_model("qwen3.5:27b").row.total_params
     27781427952
     """
-    known: Mapping[str, Model] = catalogue.models()
+    return model_and_file(name, catalog)[0]
+
+
+def model_and_file(text: str, catalog: str | None = None) -> tuple[Model, Named]:
+    """Return the model that a text names, and what the text says of its file.
+
+    >>> model_and_file("unsloth/Qwen3.5-27B-GGUF:Q4_K_M")[1].quant_text
+    'unsloth:Q4_K_M'
+    """
     if catalog is not None:
-        known = catalogue.load_models(catalog, name)
-        if name in known:
-            return known[name]
-        known = {**catalogue.models(), **known}
-    folded = {each.casefold(): each for each in known}
-    found = folded.get(name.strip().casefold())
-    if found is None:
-        raise unknown("model", name, known)
-    return known[found]
+        own = catalogue.load_models(catalog, text)
+        found = own.get(text) or next((own[name] for name in own if name.casefold() == text.strip().casefold()), None)
+        if found is not None:
+            return found, Named(found.name)
+    known = catalogue.models()
+    named = model_named(text, list(known.rows.values()), _publisher_rows, _aliases)
+    return known[named.model], named
+
+
+def _publisher_rows() -> Sequence[PublisherRow]:
+    from deployfit.quants.publishers import PUBLISHERS
+
+    return catalogue.rows(PUBLISHERS)
+
+
+def _aliases() -> Sequence[AliasRow]:
+    return catalogue.rows(ALIASES)
 
 
 def machine_of(
@@ -68,10 +92,11 @@ def machine_of(
     >>> machine_of("32").limit.limit_bytes
     26800603136
     """
-    raised = parse_limit(wired_limit) if wired_limit is not None else 0
-    held = 0 if other is None else parse_limit(other, "other")
+    raised = numbers.wired_limit(wired_limit) if wired_limit is not None else 0
+    held = 0 if other is None else numbers.byte_size(other, "other")
+    mac = os.environ.get(MAC_VARIABLE) if mac is None else mac
     if mac is not None:
-        found = find_mac(mac, catalogue.rows(MACS))
+        found = mac_named(mac, catalogue.rows(MACS), _identifiers)
         version = parse_macos(DEFAULT_MACOS if macos is None else macos)
     else:
         from deployfit.sources.this_mac import this_mac
@@ -82,6 +107,12 @@ def machine_of(
     if wired_limit is not None or raised > 0:
         return Machine(found, version, raised_limit(found, raised), raised=True, other_bytes=held)
     return Machine(found, version, default_limit(found, version, catalogue.rows(LIMITS)), other_bytes=held)
+
+
+def _identifiers() -> Sequence[MacModelRow]:
+    from deployfit.words.macs import MAC_MODELS
+
+    return catalogue.rows(MAC_MODELS)
 
 
 def _macos_of_this_mac(text: str) -> int:
@@ -96,12 +127,14 @@ def _macos_of_this_mac(text: str) -> int:
 def quants_of(quants: Sequence[str], runtime: str | None) -> Mapping[str, list[Quant]]:
     """Return what was asked for by runtime; nothing in particular is every recipe of the runtime."""
     engine = None if runtime is None else registry.find_runtime(runtime)
-    return by_runtime([find_quant(quant, engine) for quant in quants]) or {engine or registry.names()[0]: []}
+    found = [find_quant(quant, engine) for quant in quants]
+    return by_runtime(found) or {engine or registry.names()[0]: []}
 
 
 def context_of(text: str, model: Model) -> int:
     """Return a context that was typed; `max` is the trained length."""
-    return model.blueprint.trained_context if text.strip().casefold() == "max" else parse_tokens(text)
+    tokens = numbers.context(text)
+    return model.blueprint.trained_context if tokens == numbers.TRAINED else tokens
 
 
 def run_of(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from deployfit import catalogue
 from deployfit.errors import InputError
 from deployfit.hardware.mac import MACS
+from deployfit.quants import shelf
+from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Row, Text, texts
 from deployfit.questions.resolve import all_models, find_model, machine_of, quants_of, speeds_of
-from deployfit.quants import shelf
-from deployfit.quants.weights import Options
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import Runtime
-from deployfit.units import parse_tokens
+from deployfit.words import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def sweep(
     ]
     wanted = texts(model)
     models = [find_model(name, catalog) for name in _once(wanted) or all_models(catalog)]
-    contexts = [parse_tokens(text) for text in _once(texts(context)) or [common.DEFAULT_CONTEXT]]
+    contexts = [numbers.context(text) for text in _once(texts(context)) or [common.DEFAULT_CONTEXT]]
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
     grids = []
     for name, chosen in asked.items():

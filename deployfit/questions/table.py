@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from deployfit.errors import InputError
 from deployfit.models import Model
 from deployfit.parameters import param
-from deployfit.questions import parameters as common
-from deployfit.questions.question import Answered, Question, Text, text_of, texts
-from deployfit.questions.resolve import all_models, context_of, find_model, machine_of, speeds_of
 from deployfit.quants import shelf
 from deployfit.quants.lookup import by_runtime, find_publisher, find_quant
 from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.questions import parameters as common
+from deployfit.questions.question import Answered, Question, Text, text_of, texts
+from deployfit.questions.resolve import all_models, context_of, find_model, machine_of, speeds_of
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:

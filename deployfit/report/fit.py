@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployfit.basis import Basis
 from deployfit.hardware.machine import Machine
+from deployfit.parameters import option
 from deployfit.report.document import (
     Bar,
     Block,
@@ -20,7 +21,6 @@ from deployfit.report.document import (
     Tone,
     of_rows,
 )
-from deployfit.parameters import option
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Rate, Speed
 from deployfit.units import four_digits, gb, gib, tps
@@ -96,7 +96,7 @@ def advice_line(advice: Advice, answer: Answer) -> str:
     return f"{advice.command or question_line(answer, advice.typed)}: {advice.sentence}"
 
 
-def question_line(answer: Answer, changed: Mapping[str, str] = {}) -> str:  # noqa: B006 (never changed)
+def question_line(answer: Answer, changed: Mapping[str, str] = {}) -> str:
     """Return the command that asks the question of an answer, with some parameters changed."""
     run, machine = answer.run, answer.run.machine
     asked = {

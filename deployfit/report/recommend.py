@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deployfit import catalogue
 from deployfit.basis import Basis
+from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS, LIMITS, default_limit, generation_of
 from deployfit.hardware.machine import Machine
+from deployfit.parameters import param
 from deployfit.ranking import Recommendation, Wanted
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Table, of_rows
 from deployfit.report.fit import machine_name
 from deployfit.units import four_digits, gib, tps
+from deployfit.verdict import Verdict, verdict_at
 
 SCHEMA = "deployfit/recommend/1"
 
 
-def recommend_document(places: Sequence[Recommendation], machine: Machine, wanted: Wanted) -> Document:
+def recommend_document(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> Document:
     """Return a row per place, sizes in bytes and speeds in tokens per second, and the reasons."""
-    return of_rows(SCHEMA, [_row(each, machine, wanted) for each in places], list(_blocks(places, machine, wanted)))
+    return of_rows(
+        SCHEMA, [_row(each, machine, wanted) for each in places], list(_blocks(places, machine, wanted, among))
+    )
 
 
 def _row(each: Recommendation, machine: Machine, wanted: Wanted) -> dict[str, Any]:
@@ -40,7 +46,7 @@ def _row(each: Recommendation, machine: Machine, wanted: Wanted) -> dict[str, An
         "decode_full_tps": None if speed is None else four_digits(speed.decode_full.tps),
         "speed_basis": None if speed is None else speed.basis.value,
         "benchmark": None if score is None else score.benchmark,
-        "score": None if score is None else score.score,
+        "score": None if score is None or each.bits.is_lossy else score.score,
         "score_publisher": None if score is None else score.publisher,
         "score_source": None if score is None else score.source,
         "bits_evidence": each.bits.evidence,
@@ -49,7 +55,7 @@ def _row(each: Recommendation, machine: Machine, wanted: Wanted) -> dict[str, An
     }
 
 
-def _blocks(places: Sequence[Recommendation], machine: Machine, wanted: Wanted) -> Iterable[Block]:
+def _blocks(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> Iterable[Block]:
     floor = f", at least {wanted.min_tps:g} tokens/s" if wanted.min_tps else ""
     yield Heading(
         f"What to run on {machine_name(machine)}", f"{wanted.use.name}, {wanted.context_tokens:,} tokens{floor}"
@@ -69,7 +75,7 @@ def _blocks(places: Sequence[Recommendation], machine: Machine, wanted: Wanted) 
     yield Table(columns, [_cells(number, each, has_speed=has_speed) for number, each in enumerate(places, start=1)])
     for number, each in enumerate(places, start=1):
         yield Bullets(f"{number}. {each.candidate.model.name}", each.reasons)
-    yield Bullets("Note", list(_notes(places, wanted)))
+    yield Bullets("Note", list(_notes(places, machine, wanted, among)))
 
 
 def _cells(number: int, each: Recommendation, *, has_speed: bool) -> list[str]:
@@ -81,14 +87,20 @@ def _cells(number: int, each: Recommendation, *, has_speed: bool) -> list[str]:
         gib(candidate.total_bytes),
         gib(candidate.headroom_bytes),
         *([tps(speed.decode.tps) if speed else "-"] if has_speed else []),
-        f"{each.score.score:g}" if each.score else "-",
+        f"{each.score.score:g}" if each.score and not each.bits.is_lossy else "-",
         f"{candidate.max_context_tokens:,}",
         candidate.runtime,
     ]
 
 
-def _notes(places: Sequence[Recommendation], wanted: Wanted) -> Iterable[str]:
+def _notes(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> Iterable[str]:
     use = wanted.use
+    yield among
+    if wanted.min_headroom_bytes:
+        yield (
+            f"at least {gib(wanted.min_headroom_bytes, 1)} GiB are left beside the reserve, for a browser and the like"
+            f" ({param('min_headroom')})"
+        )
     yield f"score: {use.benchmark} as published, of the original precision: {use.note}"
     speeds = [each.candidate.speed for each in places if each.candidate.speed]
     if speeds:
@@ -97,4 +109,22 @@ def _notes(places: Sequence[Recommendation], wanted: Wanted) -> Iterable[str]:
         yield f"speed is not known: {wanted.no_speed}"
     for note in dict.fromkeys(speed.note for speed in speeds if speed.basis is Basis.ASSUMED):
         yield f"speed is assumed: {note}"
+    for line, named in _elsewhere(places, machine).items():
+        yield f"{line}: {', '.join(named)}"
+    yield f"not counted: the vision tower ({param('vision')} of fit), what a server's caches grow to"
     yield from dict.fromkeys(f"{each.bits.evidence}: {each.bits.source}" for each in places if each.bits.source)
+
+
+def _elsewhere(places: Sequence[Recommendation], machine: Machine) -> dict[str, list[str]]:
+    """Return what the other generation of macOS says otherwise, with the models concerned."""
+    other = next(each for each in GENERATIONS if each != generation_of(machine.macos))
+    if machine.raised:
+        return {}
+    there = machine._replace(macos=other, limit=default_limit(machine.mac, other, catalogue.rows(LIMITS)))
+    found: dict[str, list[str]] = {}
+    for each in places:
+        verdict = verdict_at(there, each.candidate.total_bytes)
+        if verdict is not Verdict.FITS:
+            line = f"{GENERATION_NAMES[other]} lends {gib(there.limit.limit_bytes)} GiB: there the verdict is"
+            found.setdefault(f"{line} {verdict.headline}", []).append(each.candidate.model.name)
+    return found

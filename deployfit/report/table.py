@@ -65,7 +65,9 @@ def _size_blocks(sizes: Mapping[str, Mapping[str, Weights]], models: Sequence[st
         for recipe, by_model in sizes.items()
     }
     yield from _tables(models, cells)
-    uncounted = sorted({recipe for recipe, found in sizes.items() for each in found.values() if each.basis in UNCOUNTED})
+    uncounted = sorted(
+        {recipe for recipe, found in sizes.items() for each in found.values() if each.basis in UNCOUNTED}
+    )
     if uncounted:
         yield Bullets("Not counted but published, or the nearest recipe's", [", ".join(uncounted)])
 

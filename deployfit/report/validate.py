@@ -182,7 +182,11 @@ def _sections(found: Validation, shown: int) -> list[Section]:
     return [
         _speed_section(found),
         _unseen_section(found),
-        *(_worst_section(found, runtime, shown) for runtime in registry.names() if found.speed_spread(runtime, "decode")),
+        *(
+            _worst_section(found, runtime, shown)
+            for runtime in registry.names()
+            if found.speed_spread(runtime, "decode")
+        ),
         _memory_section(found),
         _verdict_section(found),
         _bars_section(found),

@@ -25,7 +25,8 @@ def render(document: Document, out: IO[bytes], screen: Screen) -> None:
     rows = iter(document.records)
     first = list(islice(rows, ROW_GROUP))
     kinds = [
-        document.kinds.get(name) or _kind(column) for name, column in zip(document.columns, zip(*first), strict=False)
+        document.kinds.get(name) or _kind(column)
+        for name, column in zip(document.columns, zip(*first, strict=True), strict=False)
     ]
     types = {"text": arrow.string(), "flag": arrow.bool_(), "number": arrow.float64(), "count": arrow.int64()}
     schema = arrow.schema([(name, types[kind]) for name, kind in zip(document.columns, kinds, strict=True)])

@@ -1,0 +1,92 @@
+"""The context that an application chooses where its user names none: rules by name, each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deployfit.quants.weights import Weights
+from deployfit.runtimes.runtime import DEVICE
+from deployfit.units import GIB, MIB
+from deployfit.verdict import Judge, Run
+
+Rule = Callable[[Judge, Weights], int]
+
+
+FIT_MARGIN = 1024 * MIB  # common/common.h: --fit-target
+FIT_LEAST = 4096  # common/common.h: --fit-ctx
+
+
+def fit(judge: Judge, weights: Weights) -> int:
+    """Return llama-server's context: the trained one, shrunk until a GiB of the GPU's memory is left.
+
+    A straight line between its least context and the whole one, rounded down to 256 tokens a sequence (common/fit.cpp).
+    Where even the least is too much it stays there, and layers leave the GPU's buffers.
+    """
+    run = judge.run
+    streams = _streams(run)
+    whole, least = run.model.blueprint.trained_context * streams, FIT_LEAST * streams
+
+    def device_bytes(tokens: int) -> int:
+        parts = judge.estimate(weights, run.settings.with_context(tokens)).at_start
+        return sum(part.nbytes for part in parts if part.where == DEVICE and part.name not in ("vision", "image"))
+
+    target = run.machine.limit.limit_bytes - FIT_MARGIN
+    most = device_bytes(whole)
+    if most <= target or whole <= least:
+        return whole
+    smallest = device_bytes(least)
+    if target <= smallest:
+        return least
+    tokens = least + (whole - least) * (target - smallest) // (most - smallest)
+    return max(tokens - tokens % (256 * streams), least)
+
+
+def _streams(run: Run) -> int:
+    """Return how many separate caches there are."""
+    return int(getattr(run.settings, "streams", 1))
+
+
+OLLAMA_STEPS = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4_096))  # server/routes.go
+
+
+def by_gpu_memory(judge: Judge, weights: Weights) -> int:
+    """Return Ollama's context: by the memory that the GPU may use, never more than the trained one."""
+    limit = judge.run.machine.limit.limit_bytes
+    tokens = next(tokens for least, tokens in OLLAMA_STEPS if limit >= least)
+    return min(tokens, judge.run.model.blueprint.trained_context)
+
+
+LM_STUDIO_RESERVE = 3 * GIB  # or 5 % of the working set, whichever is more
+BF16_BYTES = 2
+
+
+def by_what_is_left(judge: Judge, weights: Weights) -> int:
+    """Return the context that LM Studio's MLX engine fits into what the weights leave (mlx-engine 1.10.1).
+
+    Working set less reserve less what is fixed, over the bytes a token: its cache, its embedding as an input, and one
+    row of attention scores of a whole step. Logged: 208,384 tokens for Qwen3.8-27B at 4 bits with 51.84 GiB.
+    """
+    run = judge.run
+    blueprint = run.model.blueprint
+    limit = run.machine.limit.limit_bytes
+    reserve = max(LM_STUDIO_RESERVE, limit * 5 // 100)
+    needed = judge.estimate(weights)
+    step = run.runtime.context_step(run.settings)
+    one, two = (
+        judge.estimate(weights, run.settings.with_context(step * steps)).bytes_of("kv_cache") for steps in (1, 2)
+    )
+    heads = max(getattr(mixer, "heads", 0) for mixer in blueprint.attentions)
+    chunk = int(getattr(run.settings, "prefill_step_size", 2048))
+    per_token = (two - one) // step + BF16_BYTES * blueprint.hidden + BF16_BYTES * heads * chunk
+    fixed = needed.bytes_of("weights", "vision", "recurrent_state")
+    tokens = max(0, limit - reserve - fixed) // per_token
+    return min(tokens // step * step, blueprint.trained_context) or step
+
+
+RULES: Mapping[str, Rule] = {"fit": fit, "by_gpu_memory": by_gpu_memory, "by_what_is_left": by_what_is_left}
+
+
+def context_by(rule: str, judge: Judge, weights: Weights) -> Any:
+    """Return what a rule says."""
+    return RULES[rule](judge, weights)
