@@ -51,6 +51,7 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
     return model(text, top, layers, tied=True, vocab=vocab)._replace(
         rope_factors=full.head_dim // 2,
         embedding_scaled=True,
+        outputs_chosen="after_norm",
         logits_capped=text.get("final_logit_softcapping") is not None,
         per_layer_vocab=text.count("vocab_size_per_layer_input", default=vocab, least=least),
     )

@@ -28,4 +28,4 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
     )
     slides = windowed(text, text.count("num_hidden_layers"), every=2)
     layers = (Layer(window if each else full, feed, NORMS) for each in slides)
-    return model(text, top, layers, trained_context=TRAINED_CONTEXT)
+    return model(text, top, layers, trained_context=TRAINED_CONTEXT)._replace(outputs_chosen="before_norm")

@@ -24,7 +24,10 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
     )
     feeds = _feeds(text)
     full = _full(text, len(feeds))
-    layers = [Layer(mixers[0] if each else mixers[1], feed) for each, feed in zip(full, feeds, strict=True)]
+    layers = [
+        Layer(mixers[0] if each else mixers[1], feed, residual_first=("mixer", "feed"))
+        for each, feed in zip(full, feeds, strict=True)
+    ]
     tied = text.flag("tie_embedding", True)
     return model(text, top, layers, tied=tied)._replace(norm_role="token_embd_norm")
 

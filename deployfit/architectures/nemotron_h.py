@@ -22,7 +22,7 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
     kinds = [NEWER.get(kind, kind) for kind in _kinds(text)]
     makers = {"mamba": _mamba, "attention": _attention, "moe": _experts, "mlp": _mlp}
     layers = {kind: makers[kind](text) for kind in dict.fromkeys(kinds)}
-    blueprint = model(text, top, (layers[kind] for kind in kinds))
+    blueprint = model(text, top, (layers[kind] for kind in kinds))._replace(outputs_chosen="after_norm")
     if "moe" not in layers:
         blueprint = blueprint._replace(gguf_architecture="nemotron_h")
     count = text.count("num_nextn_predict_layers", default=0, least=0)

@@ -15,7 +15,7 @@ from deployfit.layers.feed import Mlp
 def blueprint(text: Numbers, top: Numbers) -> Blueprint:
     """Return the blueprint of a configuration."""
     mixer = attention(text)._replace(fused=True, biases="")
-    layer = Layer(mixer, Mlp(text.count("intermediate_size"), fused=True))
+    layer = Layer(mixer, Mlp(text.count("intermediate_size"), fused=True), residual_first=("feed",))
     stretched = rope_type(text) in ("longrope", "su", "yarn")
     blueprint = model(text, top, (layer,) * text.count("num_hidden_layers"))
     return blueprint._replace(rope_factors=mixer.rotary // 2, rope_tables=2) if stretched else blueprint

@@ -19,4 +19,5 @@ def blueprint(text: Numbers, top: Numbers) -> Blueprint:
     kinds = layer_types(text, len(blocks))
     layers = [Layer(full if kind == FULL else linear, feed, NORMS) for kind, feed in zip(kinds, blocks, strict=True)]
     drafts = text.count("mtp_num_hidden_layers", "num_nextn_predict_layers", default=0, least=0)
-    return model(text, top, layers)._replace(drafts=(Draft(Layer(full, blocks[-1], NORMS)),) * drafts)
+    draft = Draft(Layer(full, blocks[-1], NORMS))
+    return model(text, top, layers)._replace(drafts=(draft,) * drafts, outputs_chosen="after_norm")

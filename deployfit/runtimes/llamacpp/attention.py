@@ -6,6 +6,7 @@ from math import prod
 
 from deployfit.layers.attention import Attention
 from deployfit.runtimes.llamacpp.batch import CELLS
+from deployfit.runtimes.llamacpp.caches import widest_values
 from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.inputs import cache_of
 from deployfit.runtimes.llamacpp.tensors import Tensor
@@ -24,10 +25,10 @@ def attention(graph: ModelGraph, mixer: Attention, normed: Tensor) -> Tensor:
     order = [query, *caches] if graph.has_input("sliding_mask") else [query, *reversed(caches)]
     for tensor in order:
         graph.expand(tensor)
-    for tensor, name in zip(caches, ("key", "value"), strict=False):
-        flat = graph.view(tensor, mixer.kv_dim, tokens)
-        graph.store("SET_ROWS", flat, graph.input(f"{kind}_{name}_rows"))
-    result = _flash_attention(graph, mixer, query, kind)
+    if caches:
+        graph.store("SET_ROWS", graph.view(caches[0], mixer.kv_dim, tokens), graph.input(f"{kind}_key_rows"))
+        graph.store("SET_ROWS", _cached_values(graph, mixer, caches[1]), graph.input(f"{kind}_value_rows"))
+    result = _attended(graph, mixer, query, kind)
     result = rotated(graph, result, f"{kind}_value_rotation")
     if mixer.gate:
         gate = graph.compute("CONT", result.shape, graph.view(raw[0].sources[0], *query_shape))
@@ -86,16 +87,36 @@ def rotated(graph: ModelGraph, tensor: Tensor, name: str) -> Tensor:
     return graph.view(result, *tensor.shape)
 
 
-def _flash_attention(graph: ModelGraph, mixer: Attention, query: Tensor, kind: str) -> Tensor:
+def _cached_values(graph: ModelGraph, mixer: Attention, value: Tensor) -> Tensor:
+    """Return values as they are written to the cache; without flash attention all layers cache as many of a token."""
+    tokens = value.shape[-1]
+    if graph.batch.flash:
+        return graph.view(value, mixer.kv_dim, tokens)
+    if mixer.fused:
+        value = graph.compute("CONT", (mixer.kv_dim, tokens), value)
+    widest = widest_values(graph.blueprint)
+    if mixer.kv_dim < widest:
+        value = graph.compute("PAD", (widest, tokens), graph.view(value, mixer.kv_dim, tokens))
+    return graph.view(value, 1, widest * tokens)
+
+
+def _attended(graph: ModelGraph, mixer: Attention, query: Tensor, kind: str) -> Tensor:
     """Return softmax attention over the whole cache; flash attention wants an F32 cache copied to F16 first."""
     batch, tokens = graph.batch, query.shape[-1]
     cells = batch.sliding_cells if kind == "sliding" else CELLS
+    mask, output = graph.input(f"{kind}_mask"), (mixer.query_dim, tokens)
+    if not batch.flash:
+        scores = graph.compute("MUL_MAT", (cells, tokens, mixer.heads), graph.view(query, *query.shape))
+        weights = graph.compute("SOFT_MAX", scores.shape, scores, mask)
+        result = graph.compute("MUL_MAT", (mixer.head_dim, tokens, mixer.heads), weights)
+        result = graph.compute("CONT", output, graph.view(result, *output))
+        graph.expand(result)
+        return result
     copies = [
         graph.half_copy((mixer.kv_dim * batch.streams, cells))
         for tensor_type in (batch.key_type, batch.value_type)
         if tensor_type.name == "F32"
     ]
-    sources = (graph.view(query, *query.shape), *copies, graph.input(f"{kind}_mask"))
-    result = graph.compute("FLASH_ATTN_EXT", (mixer.query_dim, tokens), *sources)
+    result = graph.compute("FLASH_ATTN_EXT", output, graph.view(query, *query.shape), *copies, mask)
     graph.expand(result)
-    return graph.view(result, mixer.query_dim, tokens)
+    return graph.view(result, *output)

@@ -22,7 +22,7 @@ class Batch(NamedTuple):
 
     `outputs`: how many tokens get logits: all, less the padding to whole sequences. `key_type` and `value_type` stand
     for all types of a cache that make the same graph. `sliding_cells`: those of a layer with a window, CELLS where it
-    caches all. `indexed_cells`: how many an indexer picks, CELLS where there are no more.
+    caches all. `indexed_cells`: how many an indexer picks, CELLS where there are no more. `flash`: flash attention.
     """
 
     tokens: int
@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     value_type: TensorType
     sliding_cells: int = CELLS
     indexed_cells: int = CELLS
+    flash: bool = True
 
     @property
     def sequence_tokens(self) -> int:
@@ -40,9 +41,14 @@ class Batch(NamedTuple):
         return self.tokens // self.sequences
 
     @property
+    def mask_width(self) -> int:
+        """Bytes of a number in the attention mask."""
+        return F16_BYTES if self.flash else F32_BYTES
+
+    @property
     def mask_bytes_per_cell(self) -> int:
-        """The F16 attention mask has a row per token, as wide as one sequence's context."""
-        return F16_BYTES * self.tokens
+        """The attention mask has a row per token, as wide as one sequence's context."""
+        return self.mask_width * self.tokens
 
 
 def is_quantized(tensor_type: TensorType) -> bool:
@@ -63,6 +69,7 @@ def batch_of(blueprint: Blueprint, settings: LlamaCppSettings) -> Batch:
         value_type=_kind_in_graph(settings.kv_type_v),
         sliding_cells=window if window < cells else CELLS,
         indexed_cells=top if top < cells else CELLS,
+        flash=settings.flash_attn,
     )
 
 

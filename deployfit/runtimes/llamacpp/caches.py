@@ -40,18 +40,27 @@ NO_LIMIT = 1 << 62
 def kv_cache_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
     """Return the bytes of the KV cache of all layers that have one."""
     window = min(settings.cells, sliding_limit(blueprint, settings))
-    cells = {mixer: window if slides(mixer) else settings.cells for mixer in set(blueprint.attentions)}
-    return settings.streams * sum(cells[mixer] * cell_bytes(mixer, settings) for mixer in blueprint.attentions)
+    padded = 0 if settings.flash_attn else widest_values(blueprint)
+    sizes = {
+        mixer: (window if slides(mixer) else settings.cells) * cell_bytes(mixer, settings, padded)
+        for mixer in set(blueprint.attentions)
+    }
+    return settings.streams * sum(sizes[mixer] for mixer in blueprint.attentions)
 
 
-def cell_bytes(mixer: Attention | LatentAttention, settings: LlamaCppSettings) -> int:
+def widest_values(blueprint: Blueprint) -> int:
+    """Return the most values that a layer caches of a token; without flash attention all layers cache as many."""
+    return max((mixer.kv_dim for mixer in blueprint.attentions if isinstance(mixer, Attention)), default=0)
+
+
+def cell_bytes(mixer: Attention | LatentAttention, settings: LlamaCppSettings, padded_values: int = 0) -> int:
     """Return the bytes that one layer keeps of a token: keys and values, or one row for both.
 
     An indexer's keys are a cache of their own.
     """
     keys, values = kv_tensor_type(settings.kv_type_k), kv_tensor_type(settings.kv_type_v)
     if isinstance(mixer, Attention):
-        return keys.nbytes(mixer.kv_dim) + values.nbytes(mixer.kv_dim)
+        return keys.nbytes(mixer.kv_dim) + values.nbytes(padded_values or mixer.kv_dim)
     return keys.nbytes(mixer.cache_row) + (keys.nbytes(mixer.indexer.head_dim) if mixer.indexer else 0)
 
 

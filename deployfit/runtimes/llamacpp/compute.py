@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from deployfit.layers.attention import LatentAttention
 from deployfit.layers.blueprint import Blueprint, Layer
-from deployfit.runtimes.llamacpp.allocator import Curve, Piece, compiled
+from deployfit.runtimes.llamacpp.allocator import Curve, compiled
 from deployfit.runtimes.llamacpp.batch import F32_BYTES, Batch, batch_of, last_cells
 from deployfit.runtimes.llamacpp.graph import IN_LAST_LAYER, build_graph
 from deployfit.runtimes.llamacpp.inputs import host_bytes
@@ -45,8 +46,8 @@ class ModelBuffers:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        self._layers = replayed_layers(blueprint.layers)
-        self._curves: dict[tuple[Batch, int], Curve] = {}
+        self._layers = replayed_layers(blueprint)
+        self._curves: dict[Batch, Curve] = {}
 
     def buffers(self, settings: LlamaCppSettings) -> ComputeBuffers:
         """Return the compute buffers: the logits of one micro-batch, its activations, and the attention masks.
@@ -55,42 +56,28 @@ class ModelBuffers:
         can need a little less memory.
         """
         batch, cells = batch_of(self.blueprint, settings), settings.cells
-        device = self.device_part(batch, cells).peak_bytes(cells)
+        device = self._curve(batch).peak_bytes(cells)
         return ComputeBuffers(
             device_bytes=device,
             device_upper_bytes=max(
                 device,
                 fragmented_bytes(self.blueprint, batch, cells),
-                metal_attention_bytes(self.blueprint, batch, cells, device),
+                metal_attention_bytes(self.blueprint, batch, cells, device) if batch.flash else 0,
             ),
             host_bytes=host_bytes(self.blueprint, batch, cells),
         )
 
     def straight_until(self, settings: LlamaCppSettings) -> int:
         """Return up to how many cells of a sequence's context the buffers grow in a straight line."""
-        piece = self.device_part(batch_of(self.blueprint, settings), settings.cells)
+        piece = self._curve(batch_of(self.blueprint, settings)).piece(settings.cells)
         return min(piece.last_cells, last_cells(self.blueprint, settings))
 
-    def device_part(self, batch: Batch, cells: int) -> Piece:
-        """Return the device part from so many cells of a sequence's context on: a straight line."""
-        piece = self._curve(batch, self._layers).piece(cells)
-        room = fragmented_bytes(self.blueprint, batch, cells) - piece.peak_bytes(cells)
-        growth = batch.mask_bytes_per_cell - piece.bytes_per_cell
-        last = piece.last_cells
-        if room < 0:  # a rare hole that grows with every layer
-            room, growth = -room - 1, -growth
-            piece = self._curve(batch, self.blueprint.layers).piece(cells)
-        if growth < 0:
-            last = min(last, cells + room // -growth)
-        return piece._replace(first_cells=cells, last_cells=min(last, piece.last_cells))
-
-    def _curve(self, batch: Batch, layers: tuple[Layer, ...]) -> Curve:
-        key = (batch, len(layers))
-        if key not in self._curves:
+    def _curve(self, batch: Batch) -> Curve:
+        if batch not in self._curves:
             if len(self._curves) >= MOST_CURVES:
                 del self._curves[next(iter(self._curves))]
-            self._curves[key] = Curve(compiled(build_graph(self.blueprint, batch, layers).nodes))
-        return self._curves[key]
+            self._curves[batch] = Curve(compiled(build_graph(self.blueprint, batch, self._layers).nodes))
+        return self._curves[batch]
 
 
 MOST_CURVES = 32  # kept of a model, and
@@ -108,39 +95,32 @@ def buffers_of(blueprint: Blueprint) -> ModelBuffers:
     return found
 
 
-REPLAYED_PERIODS = 6  # layers repeat: more periods reach no higher address (tested on all models)
+CYCLE = 6  # addresses recur after one, two or three periods of the layers
+REPLAYED_PERIODS = 6  # more of them reach no higher address (tested on all models)
 
 
-def replayed_layers(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Return the layers with most of their longest repetition left out.
+def replayed_layers(blueprint: Blueprint) -> tuple[Layer, ...]:
+    """Return the layers with most of their longest repetition left out; whole cycles of periods are.
 
-    An even number of periods is left out: an odd number ends in another phase.
-    """
-    first, period, count = _repetition(layers)
-    dropped = (count - REPLAYED_PERIODS) // 2 * 2 * period
-    return layers if dropped <= 0 else layers[: first + period] + layers[first + period + dropped :]
-
-
-def _repetition(layers: tuple[Layer, ...]) -> tuple[int, int, int]:
-    """Return the first layer, the period and the number of periods of the repetition that covers most layers.
+    An indexer needs something of every layer from the start, so none is left out.
 
     >>> from deployfit.catalogue import models
-    >>> _repetition(models()["Qwen3.5-27B"].blueprint.layers)
-    (0, 4, 16)
+    >>> len(replayed_layers(models()["Qwen3.5-27B"].blueprint))  # of 64, in periods of 4
+    40
     """
+    layers = blueprint.layers
     kinds: dict[Layer, int] = {}
     numbers = [kinds.setdefault(layer, len(kinds)) for layer in layers]
-    best = (0, 1, 1)
-    for period in range(1, len(numbers) // 2 + 1):
-        length = 0
-        for end in range(period, len(numbers)):
-            length = length + 1 if numbers[end] == numbers[end - period] else 0
-            count = length // period + 1
-            if (count - 1) * period > (best[2] - 1) * best[1]:
-                best = (end + 1 - count * period, period, count)
-        if best[2] > len(numbers) // (period + 1):
-            break  # longer periods cannot cover more
-    return best
+    dropped = end = 0
+    for period in range(1, len(layers) // (REPLAYED_PERIODS + CYCLE) + 1):
+        alike = 0
+        for index in range(period, len(layers)):
+            alike = alike + 1 if numbers[index] == numbers[index - period] else 0
+            spare = (alike // period + 1 - REPLAYED_PERIODS) // CYCLE * CYCLE * period
+            if spare > dropped:
+                dropped, end = spare, index + 1
+    has_indexer = any(isinstance(mixer, LatentAttention) and mixer.indexer for mixer in blueprint.attentions)
+    return layers if has_indexer else layers[: end - dropped] + layers[end:]
 
 
 def fragmented_bytes(blueprint: Blueprint, batch: Batch, cells: int) -> int:

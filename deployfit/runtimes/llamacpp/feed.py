@@ -119,7 +119,7 @@ def _routing(graph: Graph, feed: Experts, logits: Tensor) -> tuple[Tensor, Tenso
     if feed.scoring == "softmax_chosen":
         flat = graph.view(weights, used, tokens)
         weights = graph.view(graph.compute("SOFT_MAX", (used, tokens), flat), 1, used, tokens)
-    if feed.normalized:
+    elif feed.normalized:
         flat = graph.view(weights, used, tokens)
         total = graph.compute("SUM_ROWS", (1, tokens), flat)
         weights = graph.view(graph.compute("DIV", (used, tokens), flat, total), 1, used, tokens)

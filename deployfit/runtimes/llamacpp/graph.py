@@ -52,18 +52,26 @@ class _Stream:
             wide = graph.compute("PAD", (blueprint.hidden * (1 + blueprint.deepstack), tokens), self.state)
             self.state = self.features = graph.view(wide, blueprint.hidden, tokens)
             graph.expand(self.state)
-        if blueprint.per_layer_width:
-            self._add_per_layer_inputs()
+        rows = self._per_layer_rows() if blueprint.per_layer_width else None
+        if blueprint.embedding_scaled:
+            self.state = graph.compute("SCALE", self.state.shape, self.state)
+            graph.expand(self.state)
+        if rows is not None:
+            self._mix_in_stream(rows)
 
-    def _add_per_layer_inputs(self) -> None:
-        """Embed the tokens once more for each layer, and mix a projection of the stream in."""
+    def _per_layer_rows(self) -> Tensor:
+        """Return the tokens' embeddings of each layer."""
+        rows = self.graph.input("per_layer")
+        scaled = self.graph.compute("SCALE", rows.shape, rows)
+        self.graph.expand(scaled)
+        return scaled
+
+    def _mix_in_stream(self, rows: Tensor) -> None:
+        """Add a projection of the stream to the embeddings of each layer."""
         graph = self.graph
-        rows = graph.input("per_layer")
-        embedded = graph.compute("SCALE", rows.shape, rows)
-        graph.expand(embedded)
         width, layers, tokens = rows.shape
         projected = graph.view(graph.projected(width * layers, self.state), *rows.shape)
-        mixed = graph.compute("ADD", rows.shape, graph.norm(projected), embedded)
+        mixed = graph.compute("ADD", rows.shape, graph.norm(projected), rows)
         by_layer = (width, tokens, layers)
         self.per_layer = graph.compute("CONT", by_layer, graph.view(mixed, *by_layer))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.runtimes.llamacpp.batch import CELLS, F16_BYTES, F32_BYTES, Batch, is_quantized
-from deployfit.runtimes.llamacpp.caches import slides
+from deployfit.runtimes.llamacpp.caches import slides, widest_values
 from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, Shape
 from deployfit.units import ceil_to
 
@@ -48,7 +48,7 @@ def host_inputs(blueprint: Blueprint, batch: Batch) -> Mapping[str, Input]:
     attentions = [mixer for mixer in mixers if isinstance(mixer, Attention | LatentAttention)]
     if any(mixer.rotary for mixer in attentions):
         inputs["positions"] = Input((blueprint.position_axes * tokens,), I32_BYTES)
-    if any(isinstance(mixer, Attention) and mixer.scaled for mixer in attentions):
+    if any(mixer.scaled for mixer in attentions):
         inputs["scales"] = Input((1, 1, tokens))
     for mixer in attentions:
         inputs |= _cache_inputs(blueprint, mixer, batch)
@@ -59,7 +59,7 @@ def _cache_inputs(blueprint: Blueprint, mixer: Attention | LatentAttention, batc
     kind = cache_of(mixer)
     cells = batch.sliding_cells if kind == "sliding" else CELLS
     rows = Input((batch.tokens,), I64_BYTES)
-    inputs = {f"{kind}_key_rows": rows, f"{kind}_mask": Input((cells, batch.tokens), F16_BYTES)}
+    inputs = {f"{kind}_key_rows": rows, f"{kind}_mask": Input((cells, batch.tokens), batch.mask_width)}
     if isinstance(mixer, LatentAttention):
         if mixer.indexer:
             size = _widest_rotation(mixer.indexer.head_dim)
@@ -67,7 +67,9 @@ def _cache_inputs(blueprint: Blueprint, mixer: Attention | LatentAttention, batc
             inputs["index_key_rows"] = rows
             inputs["index_mask"] = Input((CELLS, batch.tokens), F16_BYTES)
         return inputs
-    inputs[f"{kind}_value_rows"] = rows
+    # Without flash attention values are cached column by column: a place for each number, not for each row.
+    places = 1 if batch.flash else widest_values(blueprint)
+    inputs[f"{kind}_value_rows"] = Input((places * batch.tokens,), I64_BYTES)
     keys, values = rotation_widths(blueprint, mixer, batch)
     for name, size in (("key", keys), ("value", values)):
         if size:

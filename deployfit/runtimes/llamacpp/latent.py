@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployfit.layers.attention import Indexer, LatentAttention
-from deployfit.runtimes.llamacpp.batch import CELLS, F16_BYTES
+from deployfit.runtimes.llamacpp.batch import CELLS, F16_BYTES, F32_BYTES
 from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.inputs import I32_BYTES
 from deployfit.runtimes.llamacpp.tensors import Tensor
@@ -11,7 +11,7 @@ from deployfit.runtimes.llamacpp.tensors import Tensor
 
 def latent_attention(graph: ModelGraph, mixer: LatentAttention, normed: Tensor) -> Tensor:
     """Return the output of a layer's latent attention."""
-    tokens, batch = normed.shape[1], graph.batch
+    tokens = normed.shape[1]
     narrow = normed
     if mixer.query_rank:
         narrow = graph.norm(graph.projected(mixer.query_rank, normed))
@@ -21,21 +21,32 @@ def latent_attention(graph: ModelGraph, mixer: LatentAttention, normed: Tensor) 
     for tensor in (query, value, key):
         graph.expand(tensor)
     graph.store("SET_ROWS", graph.view(key, mixer.cache_row, tokens), graph.input("full_key_rows"))
-    copies = []
-    if batch.key_type.name == "F32":
-        copies = [graph.half_copy((rows * batch.streams, CELLS)) for rows in (mixer.cache_row, mixer.kv_rank)]
     mask = graph.input("full_mask")
     if picked is not None:
         mask = _mask_of_picked(graph, picked, mask)
-    result = graph.compute(
-        "FLASH_ATTN_EXT", (mixer.kv_rank, mixer.heads, tokens), graph.view(query, *query.shape), *copies, mask
-    )
-    result = graph.view(result, mixer.kv_rank, tokens, mixer.heads)
+    result = _attended(graph, mixer, query, mask)
     result = graph.projected(mixer.value_dim, result)
     rows = (mixer.value_dim * mixer.heads, tokens)
     result = graph.compute("CONT", rows, graph.view(result, *rows))
     graph.expand(result)
     return graph.projected(graph.blueprint.hidden, graph.view(result, *rows))
+
+
+def _attended(graph: ModelGraph, mixer: LatentAttention, query: Tensor, mask: Tensor) -> Tensor:
+    """Return the weighted sums of the compressed rows, head by head."""
+    batch, tokens = graph.batch, query.shape[-1]
+    query = graph.view(query, *query.shape)
+    rows, output = mixer.kv_rank * batch.streams, (mixer.kv_rank, tokens, mixer.heads)
+    if not batch.flash:
+        width = F32_BYTES if batch.key_type.name == "F32" else F16_BYTES
+        columns = graph.compute("CONT", (CELLS, rows), width=width)
+        scores = graph.compute("MUL_MAT", (CELLS, tokens, mixer.heads), query)
+        weights = graph.compute("SOFT_MAX", scores.shape, scores, mask)
+        return graph.compute("MUL_MAT", output, columns, weights)
+    copies = []
+    if batch.key_type.name == "F32":
+        copies = [graph.half_copy((length, CELLS)) for length in (mixer.cache_row * batch.streams, rows)]
+    return graph.view(graph.compute("FLASH_ATTN_EXT", output, query, *copies, mask), *output)
 
 
 def _query(graph: ModelGraph, mixer: LatentAttention, narrow: Tensor) -> Tensor:
@@ -47,7 +58,8 @@ def _query(graph: ModelGraph, mixer: LatentAttention, narrow: Tensor) -> Tensor:
     position = graph.view(query, mixer.rope_dim, heads, tokens)
     if mixer.rotary:
         position = graph.compute("ROPE", position.shape, position, graph.input("positions"))
-    return graph.compute("CONCAT", (mixer.cache_row, heads, tokens), absorbed, position)
+    query = graph.compute("CONCAT", (mixer.cache_row, heads, tokens), absorbed, position)
+    return graph.compute("MUL", query.shape, query, graph.input("scales")) if mixer.scaled else query
 
 
 def _key(graph: ModelGraph, mixer: LatentAttention, normed: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +97,7 @@ def _picked(graph: ModelGraph, indexer: Indexer, narrow: Tensor, normed: Tensor)
 def _mask_of_picked(graph: ModelGraph, picked: Tensor, mask: Tensor) -> Tensor:
     """Return the mask that shows picked cells only."""
     shape = mask.shape
-    closed = graph.compute("FILL", shape, mask, width=F16_BYTES)
+    closed = graph.compute("FILL", shape, mask, width=mask.width)
     zeros = graph.leaf((1, *picked.shape))
     opened = graph.written(
         "SET_ROWS",
@@ -93,4 +105,4 @@ def _mask_of_picked(graph: ModelGraph, picked: Tensor, mask: Tensor) -> Tensor:
         graph.compute("FILL", zeros.shape, zeros),
         graph.view(picked, *picked.shape),
     )
-    return graph.compute("ADD", shape, graph.view(opened, *shape), mask, width=F16_BYTES)
+    return graph.compute("ADD", shape, graph.view(opened, *shape), mask, width=mask.width)

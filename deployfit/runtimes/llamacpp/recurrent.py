@@ -111,18 +111,14 @@ def kimi_delta(graph: ModelGraph, mixer: KimiDelta, normed: Tensor) -> Tensor:
     strength = graph.compute("UNARY", strength.shape, strength)
     state = _state(graph, mixer.state_elements)
     query, key, value = convolved
-    result = graph.view(
-        _kimi_rule(graph, mixer, (graph.norm(query), graph.norm(key), value, decay, strength), state), *shape
-    )
-    output = graph.norm(graph.view(result, head, heads, tokens))
+    sources = (graph.norm(query), graph.norm(key), value, decay, strength)
+    result = graph.view(_delta_rule(graph, inner, head, sources, state), *shape)
+    result = graph.view(graph.compute("CONT", shape, result), head, heads, tokens)
+    output = graph.norm(result)
     gate = graph.view(graph.projected(inner, graph.projected(head, normed)), head, heads, tokens)
     output = graph.compute("MUL", output.shape, output, graph.compute("UNARY", gate.shape, gate))
     output = graph.compute("CONT", (inner, tokens), output)
     return graph.projected(graph.blueprint.hidden, output)
-
-
-def _kimi_rule(graph: ModelGraph, mixer: KimiDelta, sources: tuple[Tensor, ...], state: Tensor) -> Tensor:
-    return _delta_rule(graph, mixer.inner, mixer.head_dim, sources, state)
 
 
 def mamba2(graph: ModelGraph, mixer: Mamba2, normed: Tensor) -> Tensor:

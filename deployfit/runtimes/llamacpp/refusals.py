@@ -40,6 +40,8 @@ def _check_layers(blueprint: Blueprint) -> None:
 
 def _check_kv_types(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
     types = (settings.kv_type_k, settings.kv_type_v)
+    if not settings.flash_attn and is_quantized(kv_tensor_type(types[1])):
+        raise InputError(f"KV type {types[1]}: quantized values need {param('flash_attn')}")
     for mixer in set(blueprint.attentions):
         is_latent = isinstance(mixer, LatentAttention)
         if is_latent and types[0] != types[1]:

@@ -27,6 +27,7 @@ PARAMETERS: Sequence[Parameter] = (
     Parameter("ubatch", "llama.cpp: micro-batch (-ub).", "TOKENS", str(DEFAULT_UBATCH)),
     Parameter("kv_unified", "llama.cpp: one cache for all sequences.", default="no", off=True),
     Parameter("swa_full", "llama.cpp: layers with a window keep the whole context.", default="no", off=True),
+    Parameter("flash_attn", "llama.cpp: flash attention.", default="yes", off=True),
 )
 
 
@@ -35,6 +36,7 @@ class LlamaCppSettings(NamedTuple):
 
     `context_tokens` is `-c`: all sequences together. They share one cache if it is unified; otherwise each of the
     `parallel` sequences has its own part of it. `swa_full`: layers with a window cache the whole context.
+    `flash_attn`: flash attention, which Metal has for every model here.
     """
 
     context_tokens: int
@@ -44,6 +46,7 @@ class LlamaCppSettings(NamedTuple):
     ubatch: int = DEFAULT_UBATCH
     kv_unified: bool = False
     swa_full: bool = False
+    flash_attn: bool = True
 
     def with_context(self, tokens: int) -> LlamaCppSettings:
         """Return the same settings for another context."""
@@ -83,6 +86,7 @@ def settings_of(context_tokens: int, typed: Mapping[str, str]) -> LlamaCppSettin
         ubatch=_whole_number("ubatch", typed.get("ubatch", str(DEFAULT_UBATCH))),
         kv_unified=_flag("kv_unified", typed.get("kv_unified", "false")),
         swa_full=_flag("swa_full", typed.get("swa_full", "false")),
+        flash_attn=_flag("flash_attn", typed.get("flash_attn", "true")),
     )
 
 
