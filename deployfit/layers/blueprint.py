@@ -53,7 +53,9 @@ class Blueprint(NamedTuple):
     for long and one for short contexts if there are two (Phi). `embedding_scaled`, `residual_scaled`, `logits_scaled`:
     what is multiplied by a constant. `logits_capped`: logits go through tanh. `deepstack`: at how many layers image
     features are added. `per_layer_vocab`: rows of the table of per-layer embeddings. `norm_role`: the role of the last
-    norm. `position_axes`: how many numbers tell a token's position.
+    norm. `position_axes`: how many numbers tell a token's position. `outputs_chosen`: where a forward pass drops the
+    tokens that get no logits: in the "last_layer", after all layers but "before_norm", or "after_norm", because
+    drafting reads what stands there.
     """
 
     model_type: str
