@@ -24,7 +24,7 @@ class ArchitectureRow(NamedTuple):
 
     `module` reads it. `gguf` is llama.cpp's name. `tools` of MLX load it. What MLX's converter makes of its matrices,
     by role: `eight_bit` ones keep 8 bits whatever is asked for, `unquantized` ones are no module that is quantized,
-    `float32` ones keep that type.
+    `float32` ones keep that type, those with `?` behind them if the checkpoint has it.
     """
 
     model_type: str

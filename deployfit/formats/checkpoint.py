@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from deployfit.errors import unknown
 from deployfit.formats.checkpoint_names import EXPERT, Names
-from deployfit.formats.safetensors import Run, Stored, in_written_order
+from deployfit.formats.safetensors import Run, Stored, in_written_order, stacked
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.tables import Row, Table
@@ -161,9 +161,8 @@ def _stored_as(source: Source, recipe: CheckpointRecipe, name: str, stack: Seque
         kind, scheme = SOURCE, _source
     if scheme is None:
         dtype = "F32" if first.role in source.float32_roles else SOURCE_TYPE
-        shape = _stacked([tensor.shape for tensor in stack])
-        nbytes = DTYPE_BYTES[dtype] * prod(shape)
-        yield Stored(name, shape, dtype, nbytes, _role(stack), dtype, first.part)
+        whole = stacked(stack)
+        yield Stored(name, whole.shape, dtype, DTYPE_BYTES[dtype] * whole.params, whole.role, dtype, first.part)
         return
     type_name = SOURCE_TYPE if scheme is _source else kind
     for stem, tensor, matrix in _matrices(name, stack):
@@ -178,18 +177,6 @@ def _scheme(recipe: CheckpointRecipe, name: str, tensor: Tensor) -> str:
     return next((scheme for pattern, scheme in recipe.rules if fnmatchcase(name, pattern)), SOURCE)
 
 
-def _stacked(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the shape of tensors on top of each other; each expert's matrices are."""
-    if len(shapes) == 1:
-        return shapes[0]
-    return (*shapes[0][:-2], sum(shape[-2] for shape in shapes), shapes[0][-1])
-
-
-def _role(stack: Sequence[Tensor]) -> str:
-    return STACKED_ROLES.get(" ".join(tensor.role for tensor in stack), stack[0].role)
-
-
-STACKED_ROLES = {"ffn_gate_exps ffn_up_exps": "ffn_gate_up_exps"}
 EXPERT_NAMES = {"ffn_gate_exps": "gate_proj", "ffn_up_exps": "up_proj", "ffn_down_exps": "down_proj"}
 
 

@@ -7,13 +7,14 @@ Source: mlx-lm 0.32.2 and mlx-vlm 0.7.10 (2026-08), mlx 0.32.4.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from deployfit.errors import InputError, unknown
 from deployfit.formats.checkpoint_names import Names
-from deployfit.formats.safetensors import Run, Stored, in_written_order
-from deployfit.layers.attention import LatentAttention
+from deployfit.formats.safetensors import Run, Stored, in_written_order, stacked
+from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.parameters import param
@@ -66,18 +67,23 @@ KEPT = Scheme("affine", 8, 64)  # what both tools keep some matrices at, whateve
 class MlxRecipe(NamedTuple):
     """A row of `data/mlx_recipes.csv`; `low` is None for bf16, `high` is None unless the recipe is mixed.
 
-    `keeps`: matrices that the tools keep at 8 bits are kept so; else they are as all others.
+    `keeps`: matrices that the tools keep at 8 bits are kept so; else they are as all others. `experts`: how the
+    checkpoint has the routed experts quantized, which then stay so; None where they are as all others. `model_types`:
+    those that it is for, empty for all.
     """
 
     name: str
     low: Scheme | None
     high: Scheme | None
     keeps: bool
+    experts: Scheme | None
+    model_types: tuple[str, ...]
     tools: tuple[str, ...]
     aliases: tuple[str, ...]
     note: str
 
 
+SHIPPED = {"": None, "mxfp4": Scheme("mxfp4", 4, 32)}
 MLX_LM = "mlx-lm"
 MLX_VLM = "mlx-vlm"
 TOOLS = (MLX_LM, MLX_VLM)
@@ -94,6 +100,8 @@ def _recipe(row: Row) -> MlxRecipe:
         low=None if mode == "none" else Scheme(mode, bits, group),
         high=Scheme(mode, high, group) if high else None,
         keeps=row.one_of("routers", ["", "8-bit", "as the rest"]) == "8-bit",
+        experts=SHIPPED[row.one_of("experts", SHIPPED)],
+        model_types=tuple(row.text("models", blank=True).split()),
         tools=tools,
         aliases=tuple(row.text("aliases", blank=True).split()),
         note=row.text("note", blank=True),
@@ -102,7 +110,7 @@ def _recipe(row: Row) -> MlxRecipe:
 
 RECIPES = Table(
     "mlx_recipes.csv",
-    ["recipe", "mode", "bits", "high_bits", "group", "routers", "tools", "aliases", "note"],
+    ["recipe", "mode", "bits", "high_bits", "group", "routers", "experts", "models", "tools", "aliases", "note"],
     _recipe,
 )
 
@@ -117,13 +125,31 @@ def find_mlx_recipe(text: str, recipes: Mapping[str, MlxRecipe]) -> MlxRecipe:
     raise unknown("MLX recipe", text, names)
 
 
-def check_makeable(recipe: MlxRecipe, tool: str) -> None:
-    """Raise InputError for a recipe that the tool does not have."""
-    if tool not in recipe.tools:
+def check_makeable(recipe: MlxRecipe, tool: str, architecture: ArchitectureRow) -> None:
+    """Raise InputError for an architecture that the tool does not load, and for a recipe that it does not have."""
+    kind = architecture.model_type
+    if tool not in architecture.tools:
+        others = [each for each in TOOLS if each in architecture.tools]
+        way_out = f"{others[0]} does: {_switched(tool)}" if others else f"nor does {_other(tool)}; choose a GGUF recipe"
+        raise InputError(f"{tool} does not load {kind}; {way_out}")
+    if recipe.model_types and kind not in recipe.model_types:
         raise InputError(
-            f"{tool} has no recipe {recipe.name}; {' and '.join(recipe.tools)} has:"
-            f" {'add' if tool == MLX_LM else 'leave out'} {param('vision')}"
+            f"{recipe.name} keeps experts as the checkpoint has them, which is MXFP4 in {', '.join(recipe.model_types)}"
+            f" only, not in {kind}; choose another recipe"
         )
+    if tool not in recipe.tools:
+        raise InputError(f"{tool} has no recipe {recipe.name}; {' and '.join(recipe.tools)} has: {_switched(tool)}")
+
+
+def _other(tool: str) -> str:
+    return MLX_VLM if tool == MLX_LM else MLX_LM
+
+
+def _switched(tool: str) -> str:
+    return f"{'add' if tool == MLX_LM else 'leave out'} {param('vision')}"
+
+
+AS_STORED = "?"  # behind a role of `float32`: it is so if the checkpoint has it so
 
 
 class Converted(NamedTuple):
@@ -138,8 +164,21 @@ class Converted(NamedTuple):
     float32_roles: tuple[str, ...]
 
     def keeps_float32(self, role: str) -> bool:
-        """Return whether MLX keeps tensors of a role in F32: what it does not cast, if the checkpoint has it so."""
-        return role in self.architecture.float32 and role in (self.float32_roles or (role,))
+        """Return whether MLX's files have a role in F32: some always, some if the checkpoint has them so."""
+        if role in self.architecture.float32:
+            return True
+        return role + AS_STORED in self.architecture.float32 and role in (self.float32_roles or (role,))
+
+
+def mlx_params(blueprint: Blueprint, *, vision: bool) -> int:
+    """Return how many numbers MLX loads of a model: without draft layers, and without what nothing reads."""
+    counts: dict[Layer, int] = {}
+    for layer in set(blueprint.layers):
+        tensors = in_written_order(layer, blueprint.hidden, 0, Part.TEXT)
+        counts[layer] = sum(own.params for each in tensors for own in _unfused(each, layer, blueprint.model_type))
+    outside = sum(each.params for each in (*blueprint.first_tensors(), *blueprint.last_tensors()))
+    tower = sum(each.params for each in blueprint.vision_tensors()) if vision else 0
+    return outside + sum(counts[layer] for layer in blueprint.layers) + tower
 
 
 def mlx_runs(converted: Converted, recipe: MlxRecipe, tool: str) -> Iterator[Run]:
@@ -155,7 +194,7 @@ def mlx_runs(converted: Converted, recipe: MlxRecipe, tool: str) -> Iterator[Run
         key = layer, recipe.high is not None and in_more_bits(index, count)
         if key not in known:
             written = in_written_order(layer, blueprint.hidden, index, Part.TEXT)
-            tensors = (own for tensor in written for own in _unfused(tensor, layer))
+            tensors = (own for tensor in written for own in _unfused(tensor, layer, blueprint.model_type))
             known[key] = _stored(converted, recipe, tool, tensors, index)
         yield Run(index, known[key])
     yield Run(OUTSIDE, _stored(converted, recipe, tool, blueprint.last_tensors(), None))
@@ -164,12 +203,18 @@ def mlx_runs(converted: Converted, recipe: MlxRecipe, tool: str) -> Iterator[Run
         yield Run(OUTSIDE, [_plain(converted.names.name(each), each._replace(role="vision")) for each in vision])
 
 
-def _unfused(tensor: Tensor, layer: Layer) -> Iterator[Tensor]:
-    """Yield the tensors that MLX makes of one."""
-    if tensor.role == "attn_kv_b" and isinstance(layer.mixer, LatentAttention):
-        heads, rank = layer.mixer.heads, layer.mixer.kv_rank
-        yield tensor._replace(role="attn_k_b", shape=(heads, rank, layer.mixer.nope_dim))
-        yield tensor._replace(role="attn_v_b", shape=(heads, layer.mixer.value_dim, rank))
+WHOLE_KV_B = ("deepseek_v2",)  # whose latent attention MLX runs with keys and values expanded
+
+
+def _unfused(tensor: Tensor, layer: Layer, model_type: str) -> Iterator[Tensor]:
+    """Yield the tensors that MLX makes of one, none where nothing reads it."""
+    mixer = layer.mixer
+    if isinstance(mixer, Attention) and tensor.of == mixer.kind and tensor.role in mixer.idle:
+        return
+    if tensor.role == "attn_kv_b" and isinstance(mixer, LatentAttention) and model_type not in WHOLE_KV_B:
+        heads, rank = mixer.heads, mixer.kv_rank
+        yield tensor._replace(role="attn_k_b", shape=(heads, rank, mixer.nope_dim))
+        yield tensor._replace(role="attn_v_b", shape=(heads, mixer.value_dim, rank))
     elif tensor.role == "ffn_gate_up_exps":
         count, rows, columns = tensor.shape
         for role in ("ffn_gate_exps", "ffn_up_exps"):
@@ -185,8 +230,9 @@ def _stored(
     layers = len(converted.blueprint.layers)
     favoured = recipe.high is not None and (index is None or in_more_bits(index, layers))
     stored: list[Stored] = []
-    for tensor in tensors:
-        name = converted.names.name(tensor)
+    named = ((converted.names.name(tensor), tensor) for tensor in tensors)
+    for name, stack in groupby(named, key=lambda pair: pair[0]):
+        tensor = stacked([tensor for _, tensor in stack])
         scheme = scheme_of(recipe, tensor, name, converted.architecture, favoured=favoured, tool=tool)
         if scheme is not None:
             stored += _quantized(name, tensor, scheme)
@@ -202,13 +248,18 @@ def scheme_of(
 
     Whether rows divide into groups is asked of the recipe's group, whatever the tensor gets.
     """
-    if recipe.low is None or not is_matrix(tensor, architecture) or tensor.shape[-1] % recipe.low.group:
+    if not is_matrix(tensor, architecture):
+        return None
+    if recipe.experts and tensor.role in EXPERTS:
+        return recipe.experts
+    if recipe.low is None or tensor.shape[-1] % recipe.low.group:
         return None
     if recipe.high is not None:
         return recipe.high if _gets_more_bits(name, tool, favoured=favoured) else recipe.low
     return KEPT if recipe.keeps and tensor.role in architecture.eight_bit else recipe.low
 
 
+EXPERTS = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
 NO_MATRICES = ("ssm_conv1d", "ssm_conv1d_q", "ssm_conv1d_k", "ssm_conv1d_v", "shortconv.conv")
 
 

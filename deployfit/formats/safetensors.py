@@ -85,6 +85,16 @@ def every_tensor(runs: Iterable[Run]) -> Iterator[Stored]:
             yield tensor if layer == OUTSIDE else tensor._replace(name=tensor.name.replace("*", str(layer), 1))
 
 
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the tensor that these are when they stand on top of each other, each expert's matrices for themselves."""
+    first = tensors[0]
+    if len(tensors) == 1:
+        return first
+    rows = sum(tensor.shape[-2] for tensor in tensors)
+    role = "+".join(tensor.role for tensor in tensors)
+    return first._replace(role=role, shape=(*first.shape[:-2], rows, first.shape[-1]))
+
+
 def in_written_order(layer: Layer, hidden: int, index: int, part: Part) -> Iterator[Tensor]:
     """Yield a layer's tensors as they are written: the first norm, the mixer, the other norms, the rest."""
     tensors = list(layer_tensors(layer, hidden, index, part))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from deployfit.architectures.registry import ArchitectureRow
 from deployfit.catalogue import architectures, rows
 from deployfit.formats.checkpoint_names import CHECKPOINT_NAMES, Names, names_of
+from deployfit.formats.mlx import TOOLS
 
 
 class Conventions(NamedTuple):
@@ -21,5 +22,5 @@ class Conventions(NamedTuple):
 @cache
 def conventions(model_type: str) -> Conventions:
     """Return the conventions of an architecture by its `model_type`; one without a row has those of all."""
-    known = architectures().get(model_type) or ArchitectureRow(model_type, model_type, "", (), (), (), ())
+    known = architectures().get(model_type) or ArchitectureRow(model_type, model_type, "", TOOLS, (), (), ())
     return Conventions(known, *names_of(rows(CHECKPOINT_NAMES), model_type))

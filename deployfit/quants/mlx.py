@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.formats.mlx import MLX_LM, MLX_VLM, Converted, MlxRecipe, check_makeable, mlx_runs
+from deployfit.formats.mlx import MLX_LM, MLX_VLM, Converted, MlxRecipe, check_makeable, mlx_params, mlx_runs
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.conventions import conventions
@@ -24,13 +24,11 @@ def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
     16054266848
     """
     tool = MLX_VLM if vision else MLX_LM
-    check_makeable(recipe, tool)
     blueprint = model.blueprint
     known = conventions(blueprint.model_type)
+    check_makeable(recipe, tool, known.architecture)
     converted = Converted(blueprint, known.mlx_names, known.architecture, model.row.float32_roles)
-    params = sum(tensor.params * len(layers) for tensor, layers in blueprint.tensor_classes(drafts=False))
-    if vision:
-        params += sum(tensor.params for tensor in blueprint.vision_tensors())
+    params = mlx_params(blueprint, vision=vision)
     notes = (recipe.note,) if recipe.note else ()
     return safetensors_weights(recipe.name, MLX, mlx_runs(converted, recipe, tool), params, Basis.EXACT, notes)
 
@@ -66,4 +64,6 @@ class MlxQuant(NamedTuple):
     def weights(self, model: Model, options: Options) -> Weights:
         """Return what the tools convert to."""
         check_options(options)
+        if options.vision and model.blueprint.vision is None:
+            raise InputError(f"{model.name}: no vision tower is known; leave out {param('vision')}")
         return mlx_weights(model, self.recipe, vision=options.vision)

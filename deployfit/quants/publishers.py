@@ -230,7 +230,7 @@ class Publisher:
 
     def _count(self, rule: PublisherRecipe, model: Model) -> Weights:
         if self.row.format == MLX:
-            return mlx_weights(model, _mlx_recipes()[rule.base], vision=True)
+            return mlx_weights(model, _mlx_recipes()[rule.base], vision=model.blueprint.vision is not None)
         if self.row.format != GGUF:
             return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[rule.base])
         base = gguf_recipes()[rule.base]

@@ -18,6 +18,9 @@ SCALE_AND_BIAS_BYTES = 2 * BF16_BYTES
 
 CachedMixer = Attention | LatentAttention
 
+# Latent attention that MLX runs on keys and values of all heads, which is what it caches then.
+EXPANDED = ("deepseek_v2",)
+
 
 def kv_cache_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     """Return the bytes of the KV caches when a prompt of the whole context was read.
@@ -26,70 +29,76 @@ def kv_cache_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     >>> kv_cache_bytes(models()["Qwen3.5-27B"].blueprint, MlxSettings(32768, kv_bits=4))
     603979776
     """
-    return sum(layer_bytes(mixer, settings) for mixer in blueprint.attentions)
-
-
-def layer_bytes(mixer: CachedMixer, settings: MlxSettings) -> int:
-    """Return the bytes of one layer's cache."""
-    tokens = ceil_to(settings.context_tokens, CACHE_STEP)
-    if isinstance(mixer, LatentAttention):
-        return tokens * BF16_BYTES * latent_row(mixer)
-    if mixer.window:
-        return window_tokens(mixer.window, settings.context_tokens) * _token_bytes(mixer)
-    if mixer.chunk:
-        return min(tokens, mixer.chunk + CACHE_STEP) * _token_bytes(mixer)
-    return tokens * (_quantized_token_bytes(mixer, settings.kv_bits) if settings.quantized else _token_bytes(mixer))
-
-
-def latent_row(mixer: LatentAttention) -> int:
-    """Return how many numbers latent attention keeps of a token.
-
-    An indexer has a cache of its own, with keys and as many values, which are zeros.
-    """
-    return mixer.cache_row + (2 * mixer.indexer.head_dim if mixer.indexer else 0)
-
-
-def window_tokens(window: int, context_tokens: int) -> int:
-    """Return for how many tokens a rotating cache has room after the prompt: chunks first, then the last token.
-
-    Chunks leave what was read, at most the window; a token more makes it grow by a step, up to the window.
-
-    >>> window_tokens(128, 4096), window_tokens(1024, 300)
-    (128, 555)
-    """
-    before = min(context_tokens - 1, window)
-    return before + min(CACHE_STEP, window - before)
-
-
-def window_peak_tokens(window: int, settings: MlxSettings) -> int:
-    """Return for how many tokens a rotating cache has room while the prompt is read: the window and a whole chunk."""
-    before = settings.context_tokens - 1
-    whole, rest = divmod(before, settings.prefill_step_size)
-    held = (
-        [min(max(whole - 1, 0) * settings.prefill_step_size, window - 1) + settings.prefill_step_size] if whole else []
+    tokens = settings.context_tokens
+    return sum(
+        cells(mixer, settings, tokens, chunk=1) * token_bytes(mixer, blueprint.model_type, settings)
+        for mixer in blueprint.attentions
     )
-    if rest:
-        held.append(min(whole * settings.prefill_step_size, window - 1) + rest)
-    return max([*held, window_tokens(window, settings.context_tokens)])
-
-
-def _token_bytes(mixer: Attention) -> int:
-    return 2 * mixer.kv_dim * BF16_BYTES
-
-
-def _quantized_token_bytes(mixer: Attention, bits: int) -> int:
-    per_head = mixer.head_dim * bits // 8 + mixer.head_dim // KV_GROUP * SCALE_AND_BIAS_BYTES
-    return 2 * mixer.kv_heads * per_head
 
 
 def window_extra_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
-    """Return what rotating caches hold more while the prompt is read than afterwards."""
-    extra = 0
-    for mixer in blueprint.attentions:
-        if isinstance(mixer, Attention) and mixer.window:
-            peak = window_peak_tokens(mixer.window, settings) * _token_bytes(mixer)
-            extra += peak - layer_bytes(mixer, settings)
-    return extra
+    """Return what the caches hold more while the prompt is read than afterwards: windows have a chunk beside them."""
+    if not any(isinstance(mixer, Attention) and (mixer.window or mixer.chunk) for mixer in blueprint.attentions):
+        return 0
+    before, step = settings.context_tokens - 1, settings.prefill_step_size
+    whole, rest = before // step * step, before % step
+    moments = [(tokens, chunk) for tokens, chunk in ((whole, step), (before, rest)) if tokens and chunk]
+    held = [
+        sum(
+            cells(mixer, settings, tokens, chunk=chunk) * token_bytes(mixer, blueprint.model_type, settings)
+            for mixer in blueprint.attentions
+        )
+        for tokens, chunk in moments
+    ]
+    return max(0, max(held, default=0) - kv_cache_bytes(blueprint, settings))
+
+
+def cells(mixer: CachedMixer, settings: MlxSettings, tokens: int, *, chunk: int) -> int:
+    """Return for how many tokens a layer's cache has room once so many were read, the last of them in one chunk."""
+    if isinstance(mixer, Attention) and mixer.window:
+        return window_cells(mixer.window, settings.prefill_step_size, tokens, chunk)
+    whole = ceil_to(tokens, CACHE_STEP)
+    if isinstance(mixer, Attention) and mixer.chunk:  # what is older is let go before the next tokens come
+        return min(whole, mixer.chunk + ceil_to(chunk, CACHE_STEP))
+    return whole
+
+
+def window_cells(window: int, step: int, tokens: int, chunk: int) -> int:
+    """Return for how many tokens a rotating cache has room.
+
+    A chunk is put behind the window's tokens, which makes room for no more. A single token goes to its place, and
+    room grows by 256 up to the window if there is none.
+
+    >>> window_cells(128, 2048, 4096, 1), window_cells(1024, 2048, 300, 1), window_cells(1024, 2048, 4096, 2048)
+    (128, 555, 3071)
+    """
+    if chunk > 1:
+        return min(tokens - chunk, window - 1) + chunk
+    singles = step == 1
+    in_chunks = 0 if singles else tokens - 1 - ((tokens - 1) % step == 1)
+    held = min(in_chunks, window)
+    return min(window, held + ceil_to(tokens - held, CACHE_STEP))
+
+
+def token_bytes(mixer: CachedMixer, model_type: str, settings: MlxSettings) -> int:
+    """Return the bytes that one layer's cache has of a token.
+
+    Windows and chunks stay as they are whatever is asked for, and so does latent attention with an indexer. An
+    indexer has a cache of its own, with keys and as many values, which are zeros.
+    """
+    if isinstance(mixer, LatentAttention) and model_type not in EXPANDED:
+        return BF16_BYTES * (mixer.cache_row + (2 * mixer.indexer.head_dim if mixer.indexer else 0))
+    heads, widths = head_widths(mixer)
+    if not settings.quantized or (isinstance(mixer, Attention) and (mixer.window or mixer.chunk)):
+        return heads * sum(widths) * BF16_BYTES
+    return heads * sum(width * settings.kv_bits // 8 + width // KV_GROUP * SCALE_AND_BIAS_BYTES for width in widths)
+
+
+def head_widths(mixer: CachedMixer) -> tuple[int, tuple[int, int]]:
+    """Return how many heads keys and values have, and how wide a head of keys and one of values is."""
+    if isinstance(mixer, LatentAttention):
+        return mixer.heads, (mixer.nope_dim + mixer.rope_dim, mixer.value_dim)
+    return mixer.kv_heads, (mixer.head_dim, mixer.head_dim)
 
 
 def state_bytes(blueprint: Blueprint) -> int:
@@ -97,13 +106,19 @@ def state_bytes(blueprint: Blueprint) -> int:
     return sum(F32_BYTES * each.state_elements + BF16_BYTES * each.conv_elements for each in blueprint.recurrents)
 
 
+def stays_unquantized(blueprint: Blueprint) -> bool:
+    """Return whether some caches are left as they are although the others are quantized."""
+    return any(mixer.chunk if isinstance(mixer, Attention) else mixer.indexer for mixer in blueprint.attentions)
+
+
 def why_not_quantized(blueprint: Blueprint) -> str:
     """Return why mlx-lm cannot run the model with a quantized cache, "" if it can."""
     for mixer in blueprint.attentions:
         if isinstance(mixer, Attention) and mixer.window:
             return "mlx-lm cannot quantize the cache of layers with a window (RotatingKVCache Quantization NYI)"
-        if isinstance(mixer, LatentAttention) and not mixer.indexer:
+        if isinstance(mixer, LatentAttention) and blueprint.model_type not in EXPANDED and not mixer.indexer:
             return "mlx-lm's latent attention fails on a quantized cache ('list' object has no attribute 'swapaxes')"
-        if isinstance(mixer, Attention) and not mixer.chunk and mixer.head_dim % KV_GROUP:
-            return f"heads of {mixer.head_dim} do not divide into groups of {KV_GROUP}"
+        odd = [width for width in head_widths(mixer)[1] if width % KV_GROUP]
+        if odd and not (isinstance(mixer, LatentAttention) and mixer.indexer):
+            return f"heads of {odd[0]} do not divide into groups of {KV_GROUP}"
     return ""

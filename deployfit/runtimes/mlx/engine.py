@@ -10,7 +10,7 @@ from deployfit.layers.attention import Attention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.parameters import param
 from deployfit.quants.weights import Options, Weights
-from deployfit.runtimes.mlx.caches import CACHE_STEP, kv_cache_bytes, state_bytes, why_not_quantized
+from deployfit.runtimes.mlx.caches import CACHE_STEP, kv_cache_bytes, state_bytes, stays_unquantized, why_not_quantized
 from deployfit.runtimes.mlx.prefill import prefill_bytes, prefill_upper_bytes
 from deployfit.runtimes.mlx.settings import DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
 from deployfit.runtimes.runtime import MemoryPart
@@ -138,6 +138,8 @@ class Mlx:
                 f"beyond the GPU limit MLX does not fail but goes on, up to {MEMORY_LIMIT_SHARE} % of the memory;"
                 " macOS then swaps, and it gets slow"
             )
+        if settings.quantized and stays_unquantized(blueprint):
+            notes.append("caches of layers with a chunk, or with an indexer, stay in BF16 whatever is asked for")
         if settings.quantized:
             notes.append(
                 f"KV of {settings.kv_bits} bits is counted from the first token: --quantized-kv-start 0;"
