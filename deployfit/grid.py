@@ -101,6 +101,7 @@ class GridResult(NamedTuple):
             there = np.broadcast_to(total != MISSING, shape)
             if weights is None or not there.any():
                 continue
+            largest = self.max_context_tokens[m, q]
             sizes = self.loaded_bytes[m, q] + np.maximum(self.running_bytes[m], 0)
             points = {
                 **shared,
@@ -108,7 +109,7 @@ class GridResult(NamedTuple):
                 "total_bytes": total,
                 "headroom_bytes": budgets - total,
                 "verdict": VERDICT_NAMES[self.verdicts[m, q]],
-                "max_context_tokens": self.max_context_tokens[m, q][:, None, :],
+                "max_context_tokens": np.where(largest > 0, largest.astype(object), None)[:, None, :],
                 **self._speeds(m, weights),
             }
             columns: dict[str, Column] = {
@@ -184,7 +185,7 @@ COLUMNS = (
     "prefill_tps",
 )
 SPEED_COLUMNS = COLUMNS[-3:]
-TEXT_COLUMNS = ("model", "recipe", "runtime", "format", "mac", "kv_type_k", "kv_type_v", "weights_basis", "verdict")
+TEXT_COLUMNS = ("model", "recipe", "runtime", "format", "mac", "weights_basis", "verdict")
 
 
 def rows_of(block: Mapping[str, Column]) -> Iterator[tuple[int | str | bool | None, ...]]:

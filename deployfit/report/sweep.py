@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, VERDICTS, GridResult
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table
 from deployfit.report.fit import TONES
+from deployfit.runtimes import registry
 from deployfit.units import gib, tps
 from deployfit.verdict import Verdict
 
@@ -17,22 +18,32 @@ if TYPE_CHECKING:
 
 SCHEMA = "deployfit/sweep/1"
 MOST_SHOWN = 20
+PANDAS = {"text": "category", "count": "Int64", "flag": "boolean", "number": "float64"}
 KINDS = {"imatrix": "flag"} | dict.fromkeys(TEXT_COLUMNS, "text") | dict.fromkeys(SPEED_COLUMNS, "number")
 
 
 def sweep_document(results: Sequence[GridResult]) -> Document:
     """Return a row per point, and how many there are with which verdict."""
-    kinds = {name: KINDS.get(name, "count") for name in COLUMNS}
+    kinds = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings(results)
     records = chain.from_iterable(each.rows() for each in results)
     return Document(SCHEMA, COLUMNS, records, list(_blocks(results)), kinds=kinds)
+
+
+def _kinds_of_settings(results: Sequence[GridResult]) -> dict[str, str]:
+    """Return what the columns of settings hold: as those that are given, text where none is."""
+    kinds = dict.fromkeys((column for name in registry.names() for column in registry.columns(name)), "text")
+    for each in results:
+        for name, value in each.grid.runtime.columns(each.grid.settings[0]).items():
+            kinds[name] = "flag" if isinstance(value, bool) else "count" if isinstance(value, int) else "text"
+    return kinds
 
 
 def frame(results: Sequence[GridResult]) -> pandas.DataFrame:
     """Return the points as a DataFrame."""
     import pandas
 
-    kinds = {name: "category" if name in TEXT_COLUMNS else "Int64" for name in COLUMNS}
-    kinds |= {"imatrix": "bool"} | dict.fromkeys(SPEED_COLUMNS, "float64")
+    found = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings(results)
+    kinds = {name: PANDAS[kind] for name, kind in found.items()} | {"imatrix": "bool"}
     frames = [pandas.DataFrame(dict(block)) for each in results for block in each.blocks()]
     joined = pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=list(COLUMNS))
     return joined.astype(kinds)
