@@ -14,8 +14,9 @@ from deployfit.models import Model
 from deployfit.quants import shelf
 from deployfit.quants.mlx import MlxQuant, mlx_weights
 from deployfit.quants.weights import Options
-from deployfit.runtimes.mlx.caches import kv_cache_bytes, state_bytes, window_extra_bytes
+from deployfit.runtimes.mlx.caches import beside_windows_bytes, kv_cache_bytes, state_bytes
 from deployfit.runtimes.mlx.engine import RUNTIME
+from deployfit.runtimes.mlx.prefill import IN_FLIGHT_BYTES_PER_TOKEN, prefill_bytes, scores_bytes
 from deployfit.runtimes.mlx.settings import MlxSettings
 
 # The rows of the engine name some models otherwise.
@@ -50,13 +51,9 @@ def test_caches_equal_mlx_lm_s_on_every_row_and_what_it_refuses_is_refused() -> 
             wrong.append(row)
         elif not row["error"]:
             kv, state = kv_cache_bytes(blueprint, settings), state_bytes(blueprint)
-            peak = kv + state + window_extra_bytes(blueprint, settings)
-            engine = (
-                int(row["kv_bytes"]) + int(row["rotating_bytes"]),
-                int(row["arrays_bytes"]),
-                int(row["peak_prefill_cache_bytes"]),
-            )
-            if (kv, state, peak) != engine:
+            engine = int(row["kv_bytes"]) + int(row["rotating_bytes"]), int(row["arrays_bytes"])
+            peak = kv + state + beside_windows_bytes(blueprint, settings)
+            if (kv, state) != engine or peak < int(row["peak_prefill_cache_bytes"]):
                 wrong.append(row)
     assert (len(rows), wrong) == (1014, [])
 
@@ -88,6 +85,43 @@ def test_what_needs_less_is_not_advised_where_it_is_refused() -> None:
     }
     step = {"prefill_step_size": "512"}
     assert advised == {"gpt-oss-20b": [step], "Qwen3-8B": [step, {"kv_bits": "8"}, {"kv_bits": "4"}]}
+
+
+@pytest.mark.parametrize(
+    ("model", "scored"),
+    [
+        ("Qwen3-8B", 0),  # heads of 128 are fused
+        ("Qwen3.5-27B", (2 * 24 + 1) * 2048 * 8192),  # those of 256 are not
+        ("Gemma-3-27B", (2 * 32 + 1) * 2048 * 8192),  # the layers without a window see more
+        ("GLM-4.7-Flash", (2 * 2 * 20 + 1) * 2048 * 8192),  # the rotated part's, and those of heads of 192 and 256
+        ("DeepSeek-V3", (2 * 128 + 1) * 2048 * 8192),  # the rotated part's only: heads of 128 are fused
+        ("Mistral-Small-4-119B", 0),  # both parts joined are 128, as values are
+    ],
+)
+def test_only_attention_that_is_not_fused_is_charged_for_scores(model: str, scored: int) -> None:
+    blueprint, settings = models()[model].blueprint, MlxSettings(8192)
+    scores = max(scores_bytes(mixer, blueprint.model_type, settings) for mixer in blueprint.attentions)
+    assert scores == scored
+
+
+def test_a_quantized_cache_takes_attention_that_would_be_fused_its_scores() -> None:
+    blueprint = models()["Qwen3-8B"].blueprint
+    assert scores_bytes(blueprint.attentions[0], "qwen3", MlxSettings(8192, 8)) == (2 * 32 + 1) * 2048 * 8192
+
+
+@pytest.mark.parametrize(
+    ("model", "held"),
+    [
+        ("Nemotron-3-Nano-30B-A3B", 23 * 6144),
+        ("Granite-4.0-H-Small", 36 * 8448),
+        ("LFM2-8B-A1B", 18 * 2048),
+    ],
+)
+def test_states_that_are_views_hold_their_whole_chunk(model: str, held: int) -> None:
+    """By a token more of a chunk each such layer holds the input of its convolution for one token more."""
+    blueprint = models()[model].blueprint
+    one, two = (prefill_bytes(blueprint, MlxSettings(4096, prefill_step_size=step)) for step in (2047, 2048))
+    assert two - one == 2 * held + IN_FLIGHT_BYTES_PER_TOKEN
 
 
 def test_experts_that_are_shipped_in_mxfp4_stay_so_where_they_are() -> None:

@@ -276,7 +276,7 @@ def test_quants_lists_what_exists_smallest_first() -> None:
     [
         ("fit Qwen3.5-27B --mac 32 --quant nobody:Q4_K_M", "no publisher 'nobody'; known: unsloth"),
         ("fit Qwen3.5-27B --mac 32 --quant unsloth:Q4_K_X", "no unsloth recipe 'Q4_K_X'; did you mean Q4_K_"),
-        ("fit Qwen3.5-27B --mac 32 --quant unsloth:", "no unsloth recipe ''; known: "),
+        ("fit Qwen3.5-27B --mac 32 --quant unsloth:", "no recipe 'unsloth:'; known: "),
         ("fit Qwen3.5-4B --mac 32 --quant unsloth:UD-Q8_K_L", "no size of unsloth:UD-Q8_K_L for Qwen3.5-4B is known"),
         ("fit Qwen3.5-27B --mac 32 --quant unsloth:Q4_K_M --imatrix", "leave out --imatrix"),
         ("fit Qwen3.5-27B --mac 32 --quant unsloth:Q4_K_M --mtp", "no MTP layer that is known; leave out --mtp"),

@@ -22,6 +22,11 @@ CachedMixer = Attention | LatentAttention
 EXPANDED = ("deepseek_v2",)
 
 
+def seen_tokens(mixer: CachedMixer) -> int:
+    """Return how many tokens a layer with a window or a chunk sees at most, 0 for one that sees them all."""
+    return mixer.window or mixer.chunk if isinstance(mixer, Attention) else 0
+
+
 def kv_cache_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     """Return the bytes of the KV caches when a prompt of the whole context was read.
 
@@ -36,21 +41,17 @@ def kv_cache_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     )
 
 
-def window_extra_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
-    """Return what the caches hold more while the prompt is read than afterwards: windows have a chunk beside them."""
-    if not any(isinstance(mixer, Attention) and (mixer.window or mixer.chunk) for mixer in blueprint.attentions):
-        return 0
-    before, step = settings.context_tokens - 1, settings.prefill_step_size
-    whole, rest = before // step * step, before % step
-    moments = [(tokens, chunk) for tokens, chunk in ((whole, step), (before, rest)) if tokens and chunk]
-    held = [
-        sum(
-            cells(mixer, settings, tokens, chunk=chunk) * token_bytes(mixer, blueprint.model_type, settings)
-            for mixer in blueprint.attentions
-        )
-        for tokens, chunk in moments
-    ]
-    return max(0, max(held, default=0) - kv_cache_bytes(blueprint, settings))
+def beside_windows_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
+    """Return what layers with a window hold more while the last chunk is read than afterwards: the chunk itself.
+
+    As if it were a whole chunk; a shorter one needs less.
+    """
+    tokens, extra = settings.context_tokens, 0
+    for mixer in blueprint.attentions:
+        if seen_tokens(mixer):
+            reading, after = (cells(mixer, settings, tokens, chunk=chunk) for chunk in (settings.chunk, 1))
+            extra += max(0, reading - after) * token_bytes(mixer, blueprint.model_type, settings)
+    return extra
 
 
 def cells(mixer: CachedMixer, settings: MlxSettings, tokens: int, *, chunk: int) -> int:
@@ -89,7 +90,7 @@ def token_bytes(mixer: CachedMixer, model_type: str, settings: MlxSettings) -> i
     if isinstance(mixer, LatentAttention) and model_type not in EXPANDED:
         return BF16_BYTES * (mixer.cache_row + (2 * mixer.indexer.head_dim if mixer.indexer else 0))
     heads, widths = head_widths(mixer)
-    if not settings.quantized or (isinstance(mixer, Attention) and (mixer.window or mixer.chunk)):
+    if not settings.quantized or seen_tokens(mixer):
         return heads * sum(widths) * BF16_BYTES
     return heads * sum(width * settings.kv_bits // 8 + width // KV_GROUP * SCALE_AND_BIAS_BYTES for width in widths)
 

@@ -6,12 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.layers.attention import Attention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.parameters import param
 from deployfit.quants.weights import Options, Weights
-from deployfit.runtimes.mlx.caches import CACHE_STEP, kv_cache_bytes, state_bytes, stays_unquantized, why_not_quantized
-from deployfit.runtimes.mlx.prefill import prefill_bytes, prefill_upper_bytes
+from deployfit.runtimes.mlx.caches import (
+    CACHE_STEP,
+    kv_cache_bytes,
+    seen_tokens,
+    state_bytes,
+    stays_unquantized,
+    why_not_quantized,
+)
+from deployfit.runtimes.mlx.prefill import prefill_bytes, prefill_upper_bytes, scores_bytes
 from deployfit.runtimes.mlx.settings import DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.units import MIB, gb, gib
@@ -74,11 +80,18 @@ class Mlx:
         return caches + prefill_bytes(blueprint, settings)
 
     def straight_until(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
-        """Return the trained context once a chunk and all windows are full."""
-        windows = [mixer.window or mixer.chunk for mixer in blueprint.attentions if isinstance(mixer, Attention)]
-        widest = max(windows, default=0)
+        """Return the trained context once a chunk and all windows are full, and whole layers need the most scores."""
+        mixers = set(blueprint.attentions)
+        narrow = {mixer for mixer in mixers if seen_tokens(mixer)}
+        widest = max(map(seen_tokens, narrow), default=0)
         least = widest + 2 * settings.prefill_step_size if widest else settings.prefill_step_size
         if settings.context_tokens < least or settings.context_tokens % CACHE_STEP:
+            return settings.context_tokens
+        most = [
+            max((scores_bytes(mixer, blueprint.model_type, settings) for mixer in some), default=0)
+            for some in (narrow, mixers - narrow)
+        ]
+        if 0 < most[1] < most[0]:
             return settings.context_tokens
         return blueprint.trained_context // CACHE_STEP * CACHE_STEP
 
@@ -161,13 +174,11 @@ class Mlx:
 
 def _cached_layers(blueprint: Blueprint) -> str:
     count = len(blueprint.attentions)
-    windows = sorted(
-        {mixer.window or mixer.chunk for mixer in blueprint.attentions if isinstance(mixer, Attention)} - {0}
-    )
+    windows = sorted(set(map(seen_tokens, blueprint.attentions)) - {0})
     told = f"{count} of {len(blueprint.layers)} layers have one"
     if not windows:
         return told
-    narrow = sum(isinstance(mixer, Attention) and bool(mixer.window or mixer.chunk) for mixer in blueprint.attentions)
+    narrow = sum(seen_tokens(mixer) > 0 for mixer in blueprint.attentions)
     return f"{told}, {narrow} of them of {' or '.join(f'{window:,}' for window in windows)} tokens"
 
 

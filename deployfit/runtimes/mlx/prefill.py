@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from deployfit.layers.attention import Attention
 from deployfit.layers.blueprint import Blueprint
-from deployfit.layers.recurrent import DeltaNet
-from deployfit.runtimes.mlx.caches import BF16_BYTES, CACHE_STEP, window_extra_bytes
+from deployfit.layers.recurrent import DeltaNet, KimiDelta
+from deployfit.runtimes.mlx.caches import (
+    BF16_BYTES,
+    CACHE_STEP,
+    EXPANDED,
+    CachedMixer,
+    beside_windows_bytes,
+    seen_tokens,
+)
 from deployfit.runtimes.mlx.settings import MlxSettings
 from deployfit.units import ceil_to
 
 FUSED_QUERIES = 8  # up to so many queries at once Metal's attention is fused at any head size
+FUSED_HEADS = (64, 72, 80, 96, 128)  # head sizes at which it is fused for more, where keys and values have the same
+# Latent attention that joins both parts of a head for Metal's attention. All other computes the scores of the rotated
+# part by itself and hands them over as a mask.
+JOINED = ("mistral4", *EXPANDED)
 MASK_BYTES = 1
 LINEAR_LAYERS_DONE = 3  # whose convolution's input is free again while the last are computed
 
@@ -34,14 +45,15 @@ def prefill_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     """Return the working memory at its peak: when the last chunk of the prompt is computed.
 
     Where attention is not fused, one layer's scores of the whole chunk are there at once, with a mask of a byte each;
-    delta nets keep the input of their convolution until the chunk is done, because MLX evaluates the small states
-    that are cut from it last; a growing cache has one layer's keys twice. Not for M5 chips with mlx after 0.32.1,
-    which fuse attention: they need less.
+    layers with a convolution keep its input until the chunk is done, delta nets because MLX evaluates the small states
+    that are cut from it last, all others because their states are views of it; a growing cache has one layer's keys
+    twice, and latent attention keys and values of all heads. Not for M5 chips with mlx after 0.32.1, which fuse
+    attention at head size 256: they need less.
     """
     chunk = settings.chunk
     in_flight = min(IN_FLIGHT_BYTES, MOST_IN_FLIGHT_PER_TOKEN * chunk) + IN_FLIGHT_BYTES_PER_TOKEN * chunk
-    held = _convolution_inputs(blueprint, chunk) + _grown_keys(blueprint, settings)
-    return _scores_bytes(blueprint, settings) + held + window_extra_bytes(blueprint, settings) + in_flight
+    held = _convolution_inputs(blueprint, chunk) + beside_windows_bytes(blueprint, settings)
+    return _scores_bytes(blueprint, settings) + _keys_bytes(blueprint, settings) + held + in_flight
 
 
 def prefill_upper_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
@@ -52,23 +64,54 @@ def prefill_upper_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
 
 
 def _scores_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
-    """Return the bytes of one layer's attention scores and mask."""
-    if settings.chunk <= FUSED_QUERIES:
+    """Return the bytes of the largest layer's attention scores and mask."""
+    return max((scores_bytes(mixer, blueprint.model_type, settings) for mixer in set(blueprint.attentions)), default=0)
+
+
+def scores_bytes(mixer: CachedMixer, model_type: str, settings: MlxSettings) -> int:
+    """Return the bytes of one layer's attention scores and mask, 0 where Metal's attention is fused."""
+    copies = _copies_of_scores(mixer, model_type, settings)
+    if settings.chunk <= FUSED_QUERIES or not copies:
         return 0
-    scores = (
-        (BF16_BYTES * mixer.heads + MASK_BYTES) * settings.chunk * settings.context_tokens
-        for mixer in blueprint.attentions
-        if isinstance(mixer, Attention)
-    )
-    return max(scores, default=0)
+    return (copies * BF16_BYTES * mixer.heads + MASK_BYTES) * settings.chunk * _keys_seen(mixer, settings)
+
+
+def _copies_of_scores(mixer: CachedMixer, model_type: str, settings: MlxSettings) -> int:
+    if isinstance(mixer, Attention):
+        quantized = settings.quantized and not seen_tokens(mixer)
+        return int(quantized or mixer.head_dim not in FUSED_HEADS)
+    if model_type in JOINED:
+        width = mixer.nope_dim + mixer.rope_dim
+        return int(settings.quantized or width != mixer.value_dim or width not in FUSED_HEADS)
+    return 1 + (mixer.nope_dim != mixer.value_dim or mixer.nope_dim not in FUSED_HEADS)
+
+
+def _keys_seen(mixer: CachedMixer, settings: MlxSettings) -> int:
+    """Return at how many keys a chunk looks."""
+    narrow = seen_tokens(mixer)
+    return min(settings.context_tokens, narrow - 1 + settings.chunk) if narrow else settings.context_tokens
 
 
 def _convolution_inputs(blueprint: Blueprint, chunk: int) -> int:
-    delta_nets = [mixer for mixer in blueprint.recurrents if isinstance(mixer, DeltaNet)]
-    waiting = delta_nets[: max(0, len(delta_nets) - LINEAR_LAYERS_DONE)]
-    return sum(BF16_BYTES * (chunk + mixer.kernel - 1) * mixer.conv_channels for mixer in waiting)
+    recurrents = blueprint.recurrents
+    copied = [mixer for mixer in recurrents if isinstance(mixer, (DeltaNet, KimiDelta))]
+    waiting = copied[: max(0, len(copied) - LINEAR_LAYERS_DONE)]
+    viewed = [mixer for mixer in recurrents if not isinstance(mixer, (DeltaNet, KimiDelta))]
+    return sum(
+        BF16_BYTES * (chunk + mixer.kernel - 1) * (mixer.conv_elements // (mixer.kernel - 1))
+        for mixer in (*waiting, *viewed)
+    )
 
 
-def _grown_keys(blueprint: Blueprint, settings: MlxSettings) -> int:
-    keys = (mixer.kv_dim for mixer in blueprint.attentions if isinstance(mixer, Attention))
-    return BF16_BYTES * ceil_to(settings.context_tokens, CACHE_STEP) * max(keys, default=0)
+def _keys_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
+    """Return the bytes of one layer's grown keys, or of the keys and values that latent attention computes."""
+    tokens = BF16_BYTES * ceil_to(settings.context_tokens, CACHE_STEP)
+    return max((tokens * _key_width(mixer, blueprint.model_type) for mixer in set(blueprint.attentions)), default=0)
+
+
+def _key_width(mixer: CachedMixer, model_type: str) -> int:
+    if isinstance(mixer, Attention):
+        return 0 if seen_tokens(mixer) else mixer.kv_dim
+    rotated = mixer.rope_dim if model_type in JOINED else 0
+    values = 0 if model_type in EXPANDED else mixer.value_dim
+    return mixer.heads * (mixer.nope_dim + rotated + values)
