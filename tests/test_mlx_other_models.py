@@ -92,7 +92,7 @@ def test_what_needs_less_is_not_advised_where_it_is_refused() -> None:
     [
         ("Qwen3-8B", 0),  # heads of 128 are fused
         ("Qwen3.5-27B", (2 * 24 + 1) * 2048 * 8192),  # those of 256 are not
-        ("Gemma-3-27B", (2 * 32 + 1) * 2048 * 8192),  # the layers without a window see more
+        ("Gemma-3-12B", (2 * 16 + 1) * 2048 * 8192),  # the layers without a window see more
         ("GLM-4.7-Flash", (2 * 2 * 20 + 1) * 2048 * 8192),  # the rotated part's, and those of heads of 192 and 256
         ("DeepSeek-V3", (2 * 128 + 1) * 2048 * 8192),  # the rotated part's only: heads of 128 are fused
         ("Mistral-Small-4-119B", 0),  # both parts joined are 128, as values are
