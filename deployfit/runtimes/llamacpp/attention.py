@@ -6,9 +6,9 @@ from math import prod
 
 from deployfit.layers.attention import Attention
 from deployfit.runtimes.llamacpp.batch import CELLS
-from deployfit.runtimes.llamacpp.caches import widest_values
 from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.inputs import cache_of
+from deployfit.runtimes.llamacpp.kinds import kinds_of
 from deployfit.runtimes.llamacpp.tensors import Tensor
 
 
@@ -94,7 +94,7 @@ def _cached_values(graph: ModelGraph, mixer: Attention, value: Tensor) -> Tensor
         return graph.view(value, mixer.kv_dim, tokens)
     if mixer.fused:
         value = graph.compute("CONT", (mixer.kv_dim, tokens), value)
-    widest = widest_values(graph.blueprint)
+    widest = kinds_of(graph.blueprint).widest_values
     if mixer.kv_dim < widest:
         value = graph.compute("PAD", (widest, tokens), graph.view(value, mixer.kv_dim, tokens))
     return graph.view(value, 1, widest * tokens)

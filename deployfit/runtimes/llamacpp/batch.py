@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
-from deployfit.layers.attention import LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.runtimes.llamacpp.caches import kv_tensor_type, sliding_limit
+from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.units import ceil_to
 
@@ -58,7 +58,7 @@ def is_quantized(tensor_type: TensorType) -> bool:
 
 def batch_of(blueprint: Blueprint, settings: LlamaCppSettings) -> Batch:
     """Return the largest micro-batch of a context."""
-    cells, top = settings.cells, _indexed(blueprint)
+    cells, top = settings.cells, kinds_of(blueprint).indexed_cells
     window = sliding_limit(blueprint, settings)
     return Batch(
         tokens=ceil_to(settings.micro_batch, settings.parallel),
@@ -75,19 +75,8 @@ def batch_of(blueprint: Blueprint, settings: LlamaCppSettings) -> Batch:
 
 def last_cells(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
     """Return up to how many cells the micro-batch is the same, more tokens in the context or not."""
-    ends = (sliding_limit(blueprint, settings), _indexed(blueprint))
+    ends = (sliding_limit(blueprint, settings), kinds_of(blueprint).indexed_cells)
     return min((end for end in ends if settings.cells <= end), default=NO_END)
-
-
-NO_END = 1 << 62
-
-
-def _indexed(blueprint: Blueprint) -> int:
-    """Return how many cells an indexer picks at most."""
-    for mixer in blueprint.attentions:
-        if isinstance(mixer, LatentAttention) and mixer.indexer:
-            return mixer.indexer.top
-    return NO_END
 
 
 def _kind_in_graph(kv_type: str) -> TensorType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
+from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
 from deployfit.runtimes.llamacpp.settings import CONTEXT_STEP, LlamaCppSettings
 from deployfit.units import ceil_to
 
@@ -26,31 +27,25 @@ def sliding_limit(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
 
     They are no more than the context has, so where no layer has a window, any number does.
     """
-    windows = [mixer.window or mixer.chunk for mixer in blueprint.attentions if isinstance(mixer, Attention)]
-    widest = max(windows, default=0)
-    if settings.swa_full or not widest:
-        return NO_LIMIT
+    window = kinds_of(blueprint).window
+    if settings.swa_full or not window:
+        return NO_END
     sequences = settings.parallel if settings.kv_unified else 1
-    return ceil_to(widest * sequences + settings.micro_batch, CONTEXT_STEP)
-
-
-NO_LIMIT = 1 << 62
+    return ceil_to(window * sequences + settings.micro_batch, CONTEXT_STEP)
 
 
 def kv_cache_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
-    """Return the bytes of the KV cache of all layers that have one."""
-    window = min(settings.cells, sliding_limit(blueprint, settings))
-    padded = 0 if settings.flash_attn else widest_values(blueprint)
-    sizes = {
-        mixer: (window if slides(mixer) else settings.cells) * cell_bytes(mixer, settings, padded)
-        for mixer in set(blueprint.attentions)
-    }
-    return settings.streams * sum(sizes[mixer] for mixer in blueprint.attentions)
+    """Return the bytes of the KV cache of all layers that have one.
 
-
-def widest_values(blueprint: Blueprint) -> int:
-    """Return the most values that a layer caches of a token; without flash attention all layers cache as many."""
-    return max((mixer.kv_dim for mixer in blueprint.attentions if isinstance(mixer, Attention)), default=0)
+    Without flash attention all layers cache as many values of a token.
+    """
+    kinds, cells = kinds_of(blueprint), settings.cells
+    window = min(cells, sliding_limit(blueprint, settings))
+    padded = 0 if settings.flash_attn else kinds.widest_values
+    return settings.streams * sum(
+        count * (window if slides(mixer) else cells) * cell_bytes(mixer, settings, padded)
+        for mixer, count in kinds.caches
+    )
 
 
 def cell_bytes(mixer: Attention | LatentAttention, settings: LlamaCppSettings, padded_values: int = 0) -> int:
@@ -66,8 +61,4 @@ def cell_bytes(mixer: Attention | LatentAttention, settings: LlamaCppSettings, p
 
 def state_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
     """Return the bytes of the recurrent layers' state: fixed per sequence."""
-    return (
-        settings.parallel
-        * STATE_BYTES
-        * sum(mixer.state_elements + mixer.conv_elements for mixer in blueprint.recurrents)
-    )
+    return settings.parallel * STATE_BYTES * kinds_of(blueprint).state_elements

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from deployfit.layers.attention import LatentAttention
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.runtimes.llamacpp.allocator import Curve, compiled
 from deployfit.runtimes.llamacpp.batch import F32_BYTES, Batch, batch_of, last_cells
 from deployfit.runtimes.llamacpp.graph import IN_LAST_LAYER, build_graph
 from deployfit.runtimes.llamacpp.inputs import host_bytes
+from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
 from deployfit.runtimes.llamacpp.metal import metal_attention_bytes
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.units import MIB
@@ -48,6 +48,7 @@ class ModelBuffers:
         self.blueprint = blueprint
         self._layers = replayed_layers(blueprint)
         self._curves: dict[Batch, Curve] = {}
+        self._host: dict[Batch, tuple[int, int]] = {}
 
     def buffers(self, settings: LlamaCppSettings) -> ComputeBuffers:
         """Return the compute buffers: the logits of one micro-batch, its activations, and the attention masks.
@@ -57,20 +58,26 @@ class ModelBuffers:
         """
         batch, cells = batch_of(self.blueprint, settings), settings.cells
         device = self._curve(batch).peak_bytes(cells)
-        return ComputeBuffers(
-            device_bytes=device,
-            device_upper_bytes=max(
-                device,
-                fragmented_bytes(self.blueprint, batch, cells),
-                metal_attention_bytes(self.blueprint, batch, cells, device) if batch.flash else 0,
-            ),
-            host_bytes=host_bytes(self.blueprint, batch, cells),
-        )
+        upper = fragmented_bytes(self.blueprint, batch, cells, device)
+        if batch.flash:
+            upper = max(upper, metal_attention_bytes(self.blueprint, batch, cells, device))
+        return ComputeBuffers(device, upper, self._host_bytes(batch, cells))
+
+    def least_bytes(self, settings: LlamaCppSettings) -> int:
+        """Return a lower bound of the compute buffers that grows with the context."""
+        batch = batch_of(self.blueprint, settings)
+        return least_device_bytes(self.blueprint, batch) + self._host_bytes(batch, settings.cells)
 
     def straight_until(self, settings: LlamaCppSettings) -> int:
         """Return up to how many cells of a sequence's context the buffers grow in a straight line."""
         piece = self._curve(batch_of(self.blueprint, settings)).piece(settings.cells)
         return min(piece.last_cells, last_cells(self.blueprint, settings))
+
+    def _host_bytes(self, batch: Batch, cells: int) -> int:
+        if batch not in self._host:
+            self._host[batch] = host_bytes(self.blueprint, batch)
+        fixed, per_cell = self._host[batch]
+        return fixed + per_cell * cells
 
     def _curve(self, batch: Batch) -> Curve:
         if batch not in self._curves:
@@ -119,26 +126,22 @@ def replayed_layers(blueprint: Blueprint) -> tuple[Layer, ...]:
             spare = (alike // period + 1 - REPLAYED_PERIODS) // CYCLE * CYCLE * period
             if spare > dropped:
                 dropped, end = spare, index + 1
-    has_indexer = any(isinstance(mixer, LatentAttention) and mixer.indexer for mixer in blueprint.attentions)
+    has_indexer = kinds_of(blueprint).indexed_cells < NO_END
     return layers if has_indexer else layers[: end - dropped] + layers[end:]
 
 
-def fragmented_bytes(blueprint: Blueprint, batch: Batch, cells: int) -> int:
+def fragmented_bytes(blueprint: Blueprint, batch: Batch, cells: int, device_bytes: int) -> int:
     """Return an upper bound of the fragmented buffer: the mask and one hidden state left as holes.
 
-    It covers all 224 device figures and 208 replays of Metal's rules that it was held against.
+    It covers all 224 device figures and 208 replays of Metal's rules that it was held against. Where more is fragmented
+    already, or layers need more than the head, another hidden state is added to that.
     """
-    hole = F32_BYTES * blueprint.hidden * batch.tokens
-    return least_device_bytes(blueprint, batch) + batch.mask_bytes_per_cell * cells + hole + 2 * MIB
+    hole = F32_BYTES * blueprint.hidden * batch.tokens + 2 * MIB
+    bound = least_device_bytes(blueprint, batch) + batch.mask_bytes_per_cell * cells + hole
+    return bound if device_bytes <= bound else device_bytes + hole
 
 
 def least_device_bytes(blueprint: Blueprint, batch: Batch) -> int:
     """Return the device part if nothing fragmented: logits and hidden states, alive together at the head."""
     states = batch.outputs if blueprint.outputs_chosen == IN_LAST_LAYER else batch.tokens + batch.outputs
     return F32_BYTES * (blueprint.vocab * batch.outputs + blueprint.hidden * states)
-
-
-def least_compute_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
-    """Return a lower bound of the compute buffers that grows with the context."""
-    batch = batch_of(blueprint, settings)
-    return least_device_bytes(blueprint, batch) + host_bytes(blueprint, batch, settings.cells)

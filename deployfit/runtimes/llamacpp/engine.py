@@ -10,8 +10,9 @@ from deployfit.errors import InputError
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint, Draft
 from deployfit.parameters import param
-from deployfit.runtimes.llamacpp.caches import cell_bytes, kv_cache_bytes, state_bytes
-from deployfit.runtimes.llamacpp.compute import buffers_of, least_compute_bytes
+from deployfit.runtimes.llamacpp.caches import cell_bytes, kv_cache_bytes, slides, sliding_limit, state_bytes
+from deployfit.runtimes.llamacpp.compute import buffers_of
+from deployfit.runtimes.llamacpp.kinds import kinds_of
 from deployfit.runtimes.llamacpp.refusals import check
 from deployfit.runtimes.llamacpp.settings import CONTEXT_STEP, FORMATS, NAME, LlamaCppSettings, settings_of
 from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart, Runtime
@@ -56,22 +57,11 @@ class LlamaCpp:
 
     def running(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Sequence[MemoryPart]:
         """Return caches, state and compute buffers, and those of drafting."""
-        layers, cached = len(blueprint.layers), len(blueprint.attentions)
-        parts = [
-            _part(
-                "kv_cache",
-                "KV cache",
-                kv_cache_bytes(blueprint, settings),
-                Basis.EXACT,
-                f"{cached} of {layers} layers have one",
-            )
-        ]
-        recurrent = len(blueprint.recurrents)
-        if recurrent:
-            detail = f"{recurrent} linear-attention layers, fixed per sequence"
-            parts.append(
-                _part("recurrent_state", "recurrent state", state_bytes(blueprint, settings), Basis.EXACT, detail)
-            )
+        cache, state = kv_cache_bytes(blueprint, settings), state_bytes(blueprint, settings)
+        parts = [_part("kv_cache", "KV cache", cache, Basis.EXACT, _cache_detail(blueprint, settings))]
+        if state:
+            detail = f"{_share(blueprint, kinds_of(blueprint).recurrent_layers)} have one, fixed per sequence"
+            parts.append(_part("recurrent_state", "recurrent state", state, Basis.EXACT, detail))
         compute = buffers_of(blueprint).buffers(settings)
         label = "compute buffers"
         device = _part(
@@ -87,7 +77,7 @@ class LlamaCpp:
         """Return a lower bound of all that is running which never falls as the context grows."""
         caches = kv_cache_bytes(blueprint, settings) + state_bytes(blueprint, settings)
         drafting = sum(part.nbytes for part in _draft_parts(blueprint, settings)) if options.mtp else 0
-        return caches + least_compute_bytes(blueprint, settings) + drafting
+        return caches + buffers_of(blueprint).least_bytes(settings) + drafting
 
     def straight_until(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> int:
         """Return the context up to which what is running grows in a straight line, in whole steps from this one."""
@@ -128,9 +118,10 @@ class LlamaCpp:
         shared = " in one cache" if settings.kv_unified and settings.parallel > 1 else ""
         sequences = f" for {settings.parallel} sequences{shared}" if settings.parallel > 1 else ""
         full = ", whole context in every layer" if settings.swa_full else ""
+        plain = "" if settings.flash_attn else ", no flash attention"
         return (
             f"context {settings.context_tokens:,} tokens{sequences},"
-            f" KV {settings.kv_type_k}/{settings.kv_type_v}, micro-batch {settings.ubatch}{full}"
+            f" KV {settings.kv_type_k}/{settings.kv_type_v}, micro-batch {settings.ubatch}{full}{plain}"
         )
 
     def columns(self, settings: LlamaCppSettings) -> Mapping[str, int | str | bool | None]:
@@ -142,6 +133,7 @@ class LlamaCpp:
             "ubatch": settings.ubatch,
             "kv_unified": settings.kv_unified,
             "swa_full": settings.swa_full,
+            "flash_attn": settings.flash_attn,
         }
 
     def thriftier(
@@ -186,6 +178,19 @@ def _part(name: str, label: str, nbytes: int, basis: Basis, detail: str = "", wh
     return MemoryPart(name, label, nbytes, nbytes, basis, detail, where)
 
 
+def _share(blueprint: Blueprint, layers: int) -> str:
+    return f"{layers} of {len(blueprint.layers)} layers"
+
+
+def _cache_detail(blueprint: Blueprint, settings: LlamaCppSettings) -> str:
+    kinds, window = kinds_of(blueprint), sliding_limit(blueprint, settings)
+    detail = f"{_share(blueprint, kinds.cached_layers)} have one"
+    if window >= settings.cells:
+        return detail
+    sliding = sum(count for mixer, count in kinds.caches if slides(mixer))
+    return f"{detail}, {sliding} of them for {window:,} tokens"
+
+
 def _mmproj_bytes(blueprint: Blueprint) -> int:
     from deployfit.formats.mmproj import mmproj_tensor_bytes
 
@@ -201,7 +206,7 @@ def _draft_parts(blueprint: Blueprint, settings: LlamaCppSettings) -> list[Memor
     draft = settings._replace(kv_type_k="f16", kv_type_v="f16")
     cache = sum(_draft_cache_bytes(each, draft) for each in blueprint.drafts)
     state = DRAFT_TOKENS * state_bytes(blueprint, settings)
-    compute = least_compute_bytes(blueprint, draft)
+    compute = buffers_of(blueprint).least_bytes(draft)
     parts = [_part("draft_kv_cache", DRAFTING, cache, Basis.DERIVED, "its KV cache")]
     if state:
         parts.append(_part("draft_state", DRAFTING, state, Basis.DERIVED, "snapshots of the state"))

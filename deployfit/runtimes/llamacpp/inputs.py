@@ -9,7 +9,8 @@ from typing import NamedTuple
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.runtimes.llamacpp.batch import CELLS, F16_BYTES, F32_BYTES, Batch, is_quantized
-from deployfit.runtimes.llamacpp.caches import slides, widest_values
+from deployfit.runtimes.llamacpp.caches import slides
+from deployfit.runtimes.llamacpp.kinds import Kinds, kinds_of
 from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, Shape
 from deployfit.units import ceil_to
 
@@ -41,21 +42,20 @@ def host_inputs(blueprint: Blueprint, batch: Batch) -> Mapping[str, Input]:
     if blueprint.per_layer_width:
         inputs["per_layer_tokens"] = Input((tokens,), I32_BYTES)
         inputs["per_layer"] = Input((blueprint.per_layer_width, len(blueprint.layers), tokens))
-    if blueprint.recurrents:
+    kinds = kinds_of(blueprint)
+    if kinds.recurrent_layers:
         inputs["state_rows"] = Input((batch.sequences,), I32_BYTES)
         inputs["spare_rows"] = Input((0,), I32_BYTES)
-    mixers = {layer.mixer: None for layer in blueprint.layers}  # an order that does not change from run to run
-    attentions = [mixer for mixer in mixers if isinstance(mixer, Attention | LatentAttention)]
-    if any(mixer.rotary for mixer in attentions):
+    if any(mixer.rotary for mixer in kinds.attentions):
         inputs["positions"] = Input((blueprint.position_axes * tokens,), I32_BYTES)
-    if any(mixer.scaled for mixer in attentions):
+    if any(mixer.scaled for mixer in kinds.attentions):
         inputs["scales"] = Input((1, 1, tokens))
-    for mixer in attentions:
-        inputs |= _cache_inputs(blueprint, mixer, batch)
+    for mixer in kinds.attentions:
+        inputs |= _cache_inputs(kinds, mixer, batch)
     return inputs
 
 
-def _cache_inputs(blueprint: Blueprint, mixer: Attention | LatentAttention, batch: Batch) -> dict[str, Input]:
+def _cache_inputs(kinds: Kinds, mixer: Attention | LatentAttention, batch: Batch) -> dict[str, Input]:
     kind = cache_of(mixer)
     cells = batch.sliding_cells if kind == "sliding" else CELLS
     rows = Input((batch.tokens,), I64_BYTES)
@@ -68,9 +68,9 @@ def _cache_inputs(blueprint: Blueprint, mixer: Attention | LatentAttention, batc
             inputs["index_mask"] = Input((CELLS, batch.tokens), F16_BYTES)
         return inputs
     # Without flash attention values are cached column by column: a place for each number, not for each row.
-    places = 1 if batch.flash else widest_values(blueprint)
+    places = 1 if batch.flash else kinds.widest_values
     inputs[f"{kind}_value_rows"] = Input((places * batch.tokens,), I64_BYTES)
-    keys, values = rotation_widths(blueprint, mixer, batch)
+    keys, values = _rotation_widths(kinds, mixer, batch)
     for name, size in (("key", keys), ("value", values)):
         if size:
             inputs[f"{kind}_{name}_rotation"] = Input((size, size))
@@ -82,12 +82,12 @@ def cache_of(mixer: Attention | LatentAttention) -> str:
     return "sliding" if slides(mixer) else "full"
 
 
-def rotation_widths(blueprint: Blueprint, mixer: Attention, batch: Batch) -> tuple[int, int]:
+def _rotation_widths(kinds: Kinds, mixer: Attention, batch: Batch) -> tuple[int, int]:
     """Return the widths of the rotations of quantized keys and values, 0 where nothing is rotated.
 
     All heads of the kind of cache must be equal, and those of the model's first layer divide.
     """
-    alike = [each for each in blueprint.attentions if isinstance(each, Attention)]
+    alike = [each for each, _ in kinds.caches if isinstance(each, Attention)]
     sizes = {each.head_dim for each in alike if slides(each) == slides(mixer)}
     if len(sizes) > 1 or alike[0].head_dim % ROTATION_STEP:
         return 0, 0
@@ -102,10 +102,13 @@ def _widest_rotation(size: int) -> int:
     return size & -size
 
 
-def host_bytes(blueprint: Blueprint, batch: Batch, cells: int) -> int:
-    """Return the host part of the compute buffers: all inputs, each padded."""
-    total = 0
+def host_bytes(blueprint: Blueprint, batch: Batch) -> tuple[int, int]:
+    """Return the host part of the compute buffers, all inputs, each padded: bytes, and bytes for each cell."""
+    fixed = per_cell = 0
     for shape, width in host_inputs(blueprint, batch).values():
         nbytes = width * prod(shape)
-        total += ceil_to(nbytes if nbytes >= 0 else nbytes // CELLS * cells, ALIGNMENT)
-    return total
+        if nbytes < 0:  # a dimension is CELLS, of which there are hundreds: nothing to pad
+            per_cell += nbytes // CELLS
+        else:
+            fixed += ceil_to(nbytes, ALIGNMENT)
+    return fixed, per_cell

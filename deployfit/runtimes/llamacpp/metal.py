@@ -9,6 +9,7 @@ from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.runtimes.llamacpp.batch import CELLS, F16_BYTES, F32_BYTES, Batch
 from deployfit.runtimes.llamacpp.caches import slides
+from deployfit.runtimes.llamacpp.kinds import kinds_of
 from deployfit.units import MIB
 
 WORK_GROUPS = 32  # of flash attention, each with partial results for up to QUERIES queries
@@ -18,11 +19,9 @@ SLACK = 48 * MIB  # padding of the last keys, block list, holes: up to 36 MB in 
 
 def metal_attention_bytes(blueprint: Blueprint, batch: Batch, cells: int, device_bytes: int) -> int:
     """Return an upper bound of what the layer with the most demanding attention needs on Metal."""
-    mixers = {layer.mixer: None for layer in blueprint.layers}
-    attentions = [mixer for mixer in mixers if isinstance(mixer, Attention | LatentAttention)]
-    return max((_layer_bytes(mixer, batch, cells, device_bytes) for mixer in attentions), default=0) + _standing_bytes(
-        blueprint, batch, cells
-    )
+    attentions = kinds_of(blueprint).attentions
+    most = max((_layer_bytes(mixer, batch, cells, device_bytes) for mixer in attentions), default=0)
+    return most + _standing_bytes(blueprint, batch, cells)
 
 
 def _layer_bytes(mixer: Attention | LatentAttention, batch: Batch, cells: int, device_bytes: int) -> int:
@@ -46,6 +45,6 @@ def _standing_bytes(blueprint: Blueprint, batch: Batch, cells: int) -> int:
     """Return what stands in the arena while all layers run, beside the mask of the whole context."""
     widths = blueprint.hidden * blueprint.deepstack + 2 * blueprint.per_layer_width * len(blueprint.layers)
     masks = 0
-    if any(slides(layer.mixer) for layer in blueprint.layers):
+    if kinds_of(blueprint).window:
         masks = batch.mask_bytes_per_cell * (cells if batch.sliding_cells == CELLS else batch.sliding_cells)
     return F32_BYTES * widths * batch.tokens + masks

@@ -11,6 +11,7 @@ from deployfit.parameters import param
 from deployfit.runtimes.llamacpp.batch import is_quantized
 from deployfit.runtimes.llamacpp.caches import kv_tensor_type
 from deployfit.runtimes.llamacpp.graph import MIXERS
+from deployfit.runtimes.llamacpp.kinds import kinds_of
 from deployfit.runtimes.llamacpp.settings import KV_TYPES, MOST_PARALLEL, MOST_UBATCH, LlamaCppSettings
 
 
@@ -33,16 +34,16 @@ def check(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
 
 
 def _check_layers(blueprint: Blueprint) -> None:
-    for layer in blueprint.layers:
-        if layer.mixer is not None and layer.mixer.kind not in MIXERS:
-            raise InputError(f"llama.cpp: what it allocates for layers of kind {quoted(layer.mixer.kind)} is not known")
+    for mixer in kinds_of(blueprint).mixers:
+        if mixer.kind not in MIXERS:
+            raise InputError(f"llama.cpp: what it allocates for layers of kind {quoted(mixer.kind)} is not known")
 
 
 def _check_kv_types(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
     types = (settings.kv_type_k, settings.kv_type_v)
     if not settings.flash_attn and is_quantized(kv_tensor_type(types[1])):
         raise InputError(f"KV type {types[1]}: quantized values need {param('flash_attn')}")
-    for mixer in set(blueprint.attentions):
+    for mixer, _ in kinds_of(blueprint).caches:
         is_latent = isinstance(mixer, LatentAttention)
         if is_latent and types[0] != types[1]:
             raise InputError(f"KV types {types[0]} and {types[1]}: latent attention has one cache; choose equal types")
@@ -50,13 +51,14 @@ def _check_kv_types(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
             if size % kv_tensor_type(name).block_size:
                 raise InputError(f"KV type {name}: heads of {size} do not divide into its blocks; choose f16")
     _check_graph_size(blueprint, settings)
+    _check_equal_sequences(blueprint, settings)
 
 
 def _head_sizes(blueprint: Blueprint, mixer: Attention | LatentAttention) -> tuple[int, int]:
     """Return the sizes of a key's and a value's head that the engine divides into blocks."""
     if isinstance(mixer, Attention):
         return mixer.head_dim, mixer.head_dim
-    if any(isinstance(each, KimiDelta) for each in blueprint.recurrents):
+    if any(isinstance(each, KimiDelta) for each in kinds_of(blueprint).mixers):
         # Kimi-Linear's files do not say how long values are; the engine then takes a share of the hidden size.
         return mixer.cache_row, blueprint.hidden // mixer.heads
     return mixer.cache_row, mixer.kv_rank
@@ -73,7 +75,7 @@ HASH_SIZES = (1_031, 2_053, 4_099, 8_209, 16_411)  # the engine's: primes after 
 
 def _check_graph_size(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
     """Raise InputError where the engine aborts because its graph has more tensors than it made room for."""
-    if not all(isinstance(layer.mixer, Attention) and layer.mixer.fused for layer in blueprint.layers):
+    if not all(isinstance(mixer, Attention) and mixer.fused for mixer in kinds_of(blueprint).mixers):
         return
     if not all(isinstance(layer.feed, Mlp) and layer.feed.fused for layer in blueprint.layers):
         return
@@ -86,4 +88,14 @@ def _check_graph_size(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
         raise InputError(
             f"KV types {settings.kv_type_k} and {settings.kv_type_v} with {settings.streams} separate sequences:"
             f" llama.cpp aborts, for the graph is larger than planned; choose f16, or {param('kv_unified')}"
+        )
+
+
+def _check_equal_sequences(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
+    """Raise InputError where Kimi-Linear's graph cannot be parted among sequences; others get a padded micro-batch."""
+    rest = settings.micro_batch % settings.streams
+    if rest and any(isinstance(mixer, KimiDelta) for mixer in kinds_of(blueprint).mixers):
+        raise InputError(
+            f"{param('ubatch')}: llama.cpp aborts with this model if {settings.micro_batch} tokens do not divide among"
+            f" {settings.streams} separate sequences; choose {settings.micro_batch - rest}, or {param('kv_unified')}"
         )
