@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 from fake_hub import FakeHub, SparseFile
-from hub_files import gguf_file
 
 DATA = Path(__file__).parent / "data"
+
+# What a shell may say of its user's Mac and screen is not for tests.
+for _name in ("DEPLOYFIT_MAC", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "GITHUB_STEP_SUMMARY"):
+    os.environ.pop(_name, None)
 
 # Helpers of the group `engine` import the engines, and --doctest-modules would import the helpers everywhere.
 collect_ignore = ["engines/llamacpp_engine.py", "engines/mlx_engine.py"]
@@ -31,6 +35,11 @@ def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "deployfit", *words], capture_output=True, text=True, encoding="utf-8", **options
     )
+
+
+def one_line(text: str) -> str:
+    """A text without the ends of its lines, which depend on the screen."""
+    return " ".join(text.split())
 
 
 Rows = list[dict[str, Any]]
@@ -79,6 +88,8 @@ def hub() -> Iterator[FakeHub]:
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, SparseFile | bytes]:
+    from hub_files import gguf_file
+
     return {
         "README.md": b"# card\n",
         "Qwen3.5-27B-Q4_K_M.gguf": gguf_file(tmp_path, "Qwen3.5-27B", "Q4_K_M"),

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from functools import cache
+from typing import Any
+
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deployfit.catalog import gpu_limits, models, recipes, speeds
+from deployfit.catalogue import models, rows
+from deployfit.errors import InputError
+from deployfit.estimate import COLUMNS, estimate, least_bytes
 from deployfit.formats.ggml import TENSOR_TYPES
-from deployfit.hardware import Mac, Place, default_limit
-from deployfit.quants.gguf import GgufQuant
-from deployfit.runtimes.llamacpp import LlamaCppSettings, kv_cache_bytes
+from deployfit.hardware.gpu_limit import LIMITS, default_limit
+from deployfit.hardware.mac import Mac
+from deployfit.hardware.machine import Machine
+from deployfit.quants.lookup import find_quant
+from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.runtimes import registry
+from deployfit.runtimes.llamacpp.caches import kv_cache_bytes
+from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
+from deployfit.runtimes.mlx.settings import MlxSettings
+from deployfit.speed import NO_SPEEDS
 from deployfit.units import GIB, parse_limit, parse_tokens
-from deployfit.verdict import Answer, Fit, Question, Verdict
+from deployfit.verdict import Answer, Judge, Run, Verdict
 
-SIZES = sorted({row.memory_gib for row in gpu_limits()})
+SIZES = sorted({row.memory_gib for row in rows(LIMITS)})
 BEST_FIRST = list(Verdict)
-FEW = settings(max_examples=25, deadline=None, derandomize=True)
+FEW = settings(max_examples=60, deadline=None, derandomize=True)
+LLAMACPP, MLX = registry.runtime("llama.cpp"), registry.runtime("mlx")
 
 names = st.sampled_from(sorted(models()))
 quants = st.sampled_from(["IQ2_XXS", "Q4_K_M", "Q6_K", "Q8_0", "BF16"])
@@ -27,15 +40,56 @@ starts = st.builds(
     kv_type_v=st.sampled_from(["f16", "q8_0"]),
     parallel=st.sampled_from([1, 2, 4]),
     ubatch=st.sampled_from([128, 512]),
+    kv_unified=st.booleans(),
+    swa_full=st.booleans(),
+)
+mlx_starts = st.builds(
+    MlxSettings,
+    context_tokens=st.integers(1, 262_144),
+    kv_bits=st.sampled_from([16, 8, 4]),
+    prefill_step_size=st.sampled_from([1, 512, 2048, 2**18]),
 )
 
 
+class Remembered:
+    """A quant whose weights are weighed once for all examples."""
+
+    def __init__(self, quant: Quant) -> None:
+        self._quant = quant
+        self.weights = cache(quant.weights)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._quant, name)
+
+
+@cache
+def quant_of(name: str, runtime: str) -> Quant:
+    return Remembered(find_quant(name, runtime))  # type: ignore[return-value]
+
+
+def weights_of(name: str, quant: str, runtime: str = "llama.cpp") -> Weights:
+    try:
+        return quant_of(quant, runtime).weights(models()[name], Options())
+    except InputError:
+        assume(False)
+        raise
+
+
+def within_training(name: str, how: Any) -> Any:
+    return how.with_context(min(how.context_tokens, models()[name].blueprint.trained_context))
+
+
 def ask(name: str, quant: str, how: LlamaCppSettings, memory_gib: int, macos: int) -> Answer:
+    how = within_training(name, how)
     mac = Mac(chip="", memory_bytes=memory_gib * GIB)
-    limit = default_limit(mac, macos, gpu_limits())
-    question = Question(models()[name], how, Place(mac, macos, limit))
-    menu = [GgufQuant(recipe) for recipe in recipes().values()]
-    return Fit(question, menu, gpu_limits(), speeds()).answer(GgufQuant(recipes()[quant]))
+    machine = Machine(mac, macos, default_limit(mac, macos, rows(LIMITS)))
+    weights_of(name, quant)
+    try:
+        judge = Judge(Run(models()[name], LLAMACPP, how, machine), rows(LIMITS), NO_SPEEDS)
+    except InputError:
+        assume(False)
+        raise
+    return judge.answer(quant_of(quant, "llama.cpp"))
 
 
 @FEW
@@ -44,9 +98,11 @@ def test_parts_add_up_and_the_verdict_follows_from_the_headroom(
     name: str, quant: str, how: LlamaCppSettings, memory: int, macos: int
 ) -> None:
     answer = ask(name, quant, how, memory, macos)
-    assert answer.estimate.total_bytes == sum(answer.estimate.parts.values())
-    place = answer.question.place
-    assert answer.headroom_bytes == place.limit.limit_bytes - place.reserve_bytes - answer.estimate.total_bytes
+    needed, machine = answer.estimate, answer.run.machine
+    assert needed.total_bytes == sum(part.nbytes for part in needed.parts) == sum(needed.columns.values())
+    assert {part.name for part in needed.parts} <= {name for parts in COLUMNS.values() for name in parts}
+    assert all(0 <= part.nbytes <= part.upper_bytes for part in needed.parts)
+    assert answer.headroom_bytes == machine.limit.limit_bytes - machine.reserve_bytes - needed.total_bytes
     assert (answer.verdict is Verdict.FITS) == (answer.headroom_bytes >= 0)
 
 
@@ -64,11 +120,13 @@ def test_a_bigger_mac_never_gets_a_worse_verdict(
 def test_the_largest_context_fits_and_one_step_more_does_not(
     name: str, quant: str, how: LlamaCppSettings, memory: int, macos: int
 ) -> None:
-    largest = ask(name, quant, how, memory, macos).max_context_tokens
-    step = 256 * how.parallel
+    answer = ask(name, quant, how, memory, macos)
+    largest, trained = answer.max_context_tokens, answer.run.model.blueprint.trained_context
+    step = answer.run.runtime.context_step(answer.run.settings)
+    assert step == 256 * (1 if how.kv_unified else how.parallel)
     if largest:
         assert ask(name, quant, how._replace(context_tokens=largest), memory, macos).verdict is Verdict.FITS
-    if largest + step <= 262_144:
+    if largest + step <= trained:
         more = how._replace(context_tokens=largest + step)
         assert ask(name, quant, more, memory, macos).verdict is not Verdict.FITS
 
@@ -76,22 +134,46 @@ def test_the_largest_context_fits_and_one_step_more_does_not(
 @FEW
 @given(names, starts)
 def test_twice_the_context_never_takes_less_memory(name: str, how: LlamaCppSettings) -> None:
-    half = how._replace(context_tokens=max(512, how.context_tokens // 2))
+    trained = models()[name].blueprint.trained_context
+    half = how._replace(context_tokens=max(512, min(how.context_tokens, trained) // 2))
     less, more = (
         ask(name, "Q4_K_M", each, 64, 26).estimate.total_bytes
-        for each in (half, half._replace(context_tokens=min(262_144, 2 * half.context_tokens)))
+        for each in (half, half._replace(context_tokens=min(trained, 2 * half.context_tokens)))
     )
     assert less <= more
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(names, st.one_of(starts, mlx_starts), st.integers(1, 262_144))
+def test_the_lower_bound_never_falls_with_the_context_and_is_one(
+    name: str, how: LlamaCppSettings | MlxSettings, other: int
+) -> None:
+    model, runtime, options = models()[name], LLAMACPP if isinstance(how, LlamaCppSettings) else MLX, Options()
+    weights = weights_of(name, "BF16", runtime.name)
+    fewer, more = sorted(
+        (within_training(name, how), within_training(name, how.with_context(other))),
+        key=lambda each: each.context_tokens,
+    )
+    try:
+        runtime.check(model.blueprint, more)
+    except InputError:
+        assume(False)
+    low, high = (least_bytes(model, weights, runtime, each, options) for each in (fewer, more))
+    assert low <= high <= estimate(model, weights, runtime, more, options).total_bytes
 
 
 @FEW
 @given(names, starts, st.sampled_from(["q8_0", "q5_1", "q4_0"]))
 def test_a_narrower_kv_type_takes_its_share_of_the_cache(name: str, how: LlamaCppSettings, kv_type: str) -> None:
-    config = models()[name].config
-    wide = kv_cache_bytes(config, how._replace(kv_type_k="f16", kv_type_v="f16"))
-    narrow = kv_cache_bytes(config, how._replace(kv_type_k=kv_type, kv_type_v=kv_type))
+    blueprint, how = models()[name].blueprint, within_training(name, how)
+    narrowed = how._replace(kv_type_k=kv_type, kv_type_v=kv_type)
+    try:
+        LLAMACPP.check(blueprint, narrowed)
+    except InputError:
+        assume(False)
+    wide = kv_cache_bytes(blueprint, how._replace(kv_type_k="f16", kv_type_v="f16"))
     block = TENSOR_TYPES[kv_type.upper()]
-    assert narrow * 2 * block.block_size == wide * block.block_bytes
+    assert kv_cache_bytes(blueprint, narrowed) * 2 * block.block_size == wide * block.block_bytes
 
 
 @settings(derandomize=True)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,30 +17,42 @@ from conftest import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployfit.ask import SHELF
-from deployfit.catalog import gpu_limits, macs, models, speeds
+from deployfit.catalogue import models, rows
 from deployfit.errors import InputError
-from deployfit.grid import COLUMNS, MISSING, VERDICTS, Grid, Swept, sweep
-from deployfit.hardware import GPU_RESERVE, Mac, Place, default_limit, raised_limit
-from deployfit.quants.find import find_quant
+from deployfit.grid import COLUMNS, MISSING, VERDICTS, Grid, GridResult, sweep
+from deployfit.hardware.gpu_limit import LIMITS, default_limit, raised_limit
+from deployfit.hardware.mac import MACS, Mac
+from deployfit.hardware.machine import GPU_RESERVE, Machine
+from deployfit.parameters import python
+from deployfit.quants.lookup import find_quant
+from deployfit.quants.shelf import recipes
 from deployfit.quants.weights import Options, Quant
-from deployfit.runtimes.llamacpp import LlamaCppSettings
-from deployfit.runtimes.mlx import MlxSettings
-from deployfit.runtimes.running import Settings
+from deployfit.questions.fit import Fit
+from deployfit.questions.resolve import speeds
+from deployfit.report.fit import fit_row
+from deployfit.report.sweep import frame
+from deployfit.runtimes import registry
+from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
+from deployfit.runtimes.mlx.caches import seen_tokens
+from deployfit.runtimes.mlx.settings import MlxSettings
+from deployfit.runtimes.runtime import Runtime
 from deployfit.units import GIB
-from deployfit.verdict import Answer, Fit, Question
+from deployfit.verdict import Answer, Judge, Run
 
-MEMORIES = sorted({row.memory_gib for row in gpu_limits()})
+LIMIT_ROWS, MAC_ROWS = rows(LIMITS), rows(MACS)
+MEMORIES = sorted({row.memory_gib for row in LIMIT_ROWS})
+LLAMACPP, MLX = registry.runtime("llama.cpp"), registry.runtime("mlx")
+FEW = settings(max_examples=40, deadline=None, derandomize=True)
 
 
-CHIPS = [("", memory) for memory in MEMORIES] + [(row.chip, row.memory_gib[-1]) for row in macs()]
+CHIPS = [("", memory) for memory in MEMORIES] + [(row.chip, row.memory_gib[-1]) for row in MAC_ROWS]
 
 
-def place_of(chip_and_memory: tuple[str, int], macos: int, raised_percent: int = 0) -> Place:
+def machine_of(chip_and_memory: tuple[str, int], macos: int, raised_percent: int = 0) -> Machine:
     mac = Mac(chip_and_memory[0], chip_and_memory[1] * GIB)
     if raised_percent:
-        return Place(mac, macos, raised_limit(mac, mac.memory_bytes * raised_percent // 100), raised=True)
-    return Place(mac, macos, default_limit(mac, macos, gpu_limits()))
+        return Machine(mac, macos, raised_limit(mac, mac.memory_bytes * raised_percent // 100), raised=True)
+    return Machine(mac, macos, default_limit(mac, macos, LIMIT_ROWS))
 
 
 def few(values: st.SearchStrategy, most: int = 3) -> st.SearchStrategy:
@@ -50,8 +63,8 @@ GGUF_NAMES = ["IQ1_S", "IQ2_XXS", "Q4_K_M", "Q8_0", "BF16", "unsloth:Q4_K_M", "o
 MLX_NAMES = ["3bit", "4bit", "8bit", "mxfp4", "q4_g64_early", "mlx-community:4bit"]
 
 names = few(st.sampled_from(sorted(models())), 2)
-places = few(
-    st.builds(place_of, st.sampled_from(CHIPS), st.sampled_from([15, 26]), st.sampled_from([0, 0, 0, 5, 50, 99])), 4
+machines = few(
+    st.builds(machine_of, st.sampled_from(CHIPS), st.sampled_from([15, 26]), st.sampled_from([0, 0, 0, 5, 50, 99])), 4
 )
 contexts = few(st.one_of(st.sampled_from([1, 255, 256, 512, 4096, 262_144, 262_145]), st.integers(1, 262_144)))
 llamacpp = few(
@@ -62,6 +75,8 @@ llamacpp = few(
         kv_type_v=st.sampled_from(["f16", "bf16", "q4_0"]),
         parallel=st.sampled_from([1, 1, 1, 3, 4]),
         ubatch=st.sampled_from([1, 100, 512, 512, 1024, 2048]),
+        kv_unified=st.sampled_from([False, False, True]),
+        swa_full=st.sampled_from([False, False, True]),
     ),
     2,
 )
@@ -80,16 +95,15 @@ options = st.builds(Options, imatrix=st.booleans(), mtp=st.booleans(), vision=st
 def scalar(grid: Grid, point: tuple[int, ...]) -> Answer | None:
     """Return the answer of `fit` at a point, None where it refuses."""
     m, q, s, c, p = point
-    how: Settings = grid.settings[s].with_context(grid.contexts[c])
+    how = grid.settings[s].with_context(grid.contexts[c])
+    run = Run(grid.models[m], grid.runtime, how, grid.machines[p], grid.options)
     try:
-        return Fit(Question(grid.models[m], how, grid.places[p], grid.options), [], gpu_limits(), speeds()).answer(
-            grid.quants[q]
-        )
+        return Judge(run, LIMIT_ROWS, speeds()).answer(grid.quants[q])
     except InputError:
         return None
 
 
-def differing(swept: Swept) -> list[tuple[int, ...]]:
+def differing(swept: GridResult) -> list[tuple[int, ...]]:
     """Return the points at which the sweep does not say what `fit` says."""
     rows = iter(swept.rows())
     wrong = []
@@ -99,11 +113,12 @@ def differing(swept: Swept) -> list[tuple[int, ...]]:
         if expected is None:
             same = swept.total_bytes[m, q, s, c] == swept.verdicts[point] == -1
         else:
+            row = dict(zip(COLUMNS, next(rows), strict=True))
             same = (
                 swept.total_bytes[m, q, s, c] == expected.estimate.total_bytes
                 and VERDICTS[swept.verdicts[point]] is expected.verdict
                 and swept.max_context_tokens[m, q, s, p] == expected.max_context_tokens
-                and row_of(expected) == dict(zip(COLUMNS, next(rows), strict=True))
+                and row == row_of(expected)
             )
         if not same:
             wrong.append(point)
@@ -112,71 +127,91 @@ def differing(swept: Swept) -> list[tuple[int, ...]]:
 
 
 def row_of(answer: Answer) -> dict[str, object]:
-    from deployfit.report.fit_report import fit_row
-
-    row = fit_row(answer) | {"weights_basis": answer.weights.basis.value}
+    row = fit_row(Fit(answer, ())) | {"weights_basis": answer.weights.basis.value}
     return {name: row[name] for name in COLUMNS}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(names, few(st.sampled_from(GGUF_NAMES)), llamacpp, contexts, places, options)
+@FEW
+@given(names, few(st.sampled_from(GGUF_NAMES)), llamacpp, contexts, machines, options)
 def test_the_sweep_equals_fit_under_llamacpp(
     names: list[str],
     quants: list[str],
     hows: list[LlamaCppSettings],
     contexts: list[int],
-    places: list[Place],
+    machines: list[Machine],
     options: Options,
 ) -> None:
-    chosen: list[Quant] = [find_quant(quant, SHELF) for quant in quants]
-    assert (
-        differing(sweep(Grid([models()[name] for name in names], chosen, hows, contexts, places, options, speeds())))
-        == []
-    )
+    chosen: list[Quant] = [find_quant(quant, "llama.cpp") for quant in quants]
+    asked = [models()[name] for name in names]
+    assert differing(sweep(Grid(asked, chosen, LLAMACPP, hows, contexts, machines, options, speeds()))) == []
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(names, few(st.sampled_from(MLX_NAMES), 2), mlx, contexts, places, options)
+@FEW
+@given(names, few(st.sampled_from(MLX_NAMES), 2), mlx, contexts, machines, options)
 def test_the_sweep_equals_fit_under_mlx(
     names: list[str],
     quants: list[str],
     hows: list[MlxSettings],
     contexts: list[int],
-    places: list[Place],
+    machines: list[Machine],
     options: Options,
 ) -> None:
-    chosen: list[Quant] = [find_quant(quant, SHELF, "mlx") for quant in quants]
-    assert (
-        differing(sweep(Grid([models()[name] for name in names], chosen, hows, contexts, places, options, speeds())))
-        == []
-    )
+    chosen: list[Quant] = [find_quant(quant, "mlx") for quant in quants]
+    asked = [models()[name] for name in names]
+    assert differing(sweep(Grid(asked, chosen, MLX, hows, contexts, machines, options, speeds()))) == []
 
 
+@pytest.mark.parametrize(("runtime", "hows"), [(LLAMACPP, llamacpp), (MLX, mlx)], ids=["llama.cpp", "mlx"])
 @settings(max_examples=15, deadline=None, derandomize=True)
-@given(st.sampled_from(sorted(models())), llamacpp, st.lists(st.integers(1, 1024), min_size=3, max_size=3), options)
+@given(data=st.data())
 def test_limits_that_are_just_reached_and_just_missed(
-    name: str, hows: list[LlamaCppSettings], steps: list[int], options: Options
+    runtime: Runtime, hows: st.SearchStrategy[list[Any]], data: st.DataObject
 ) -> None:
     """Limits raised to what a context takes, to the byte: there a little more context may need a little less."""
-    model, quant, how = models()[name], find_quant("Q4_K_M", SHELF), hows[0]
+    model, how = models()[data.draw(st.sampled_from(sorted(models())))], data.draw(hows)[0]
+    steps = data.draw(st.lists(st.integers(1, 1024), min_size=3, max_size=3))
+    tokens = [min(model.blueprint.trained_context, step * runtime.context_step(how)) for step in steps]
+    quant = find_quant("Q4_K_M" if runtime is LLAMACPP else "4bit")
     mac = Mac("", 1024 * GIB)
-    grid = Grid([model], [quant], [how], [min(262_144, step * how.context_step) for step in steps], [], options)
+    grid = Grid([model], [quant], runtime, [how], tokens, [], data.draw(options))
     totals = sweep(grid).total_bytes.ravel().tolist()
     limits = [total + below for total in totals if total > 0 for below in (-1, 0, GPU_RESERVE - 1, GPU_RESERVE)]
-    places = [Place(mac, 26, raised_limit(mac, limit), raised=True) for limit in limits]
-    assert differing(sweep(grid._replace(places=places))) == []
+    machines = [Machine(mac, 26, raised_limit(mac, min(limit, mac.memory_bytes)), raised=True) for limit in limits]
+    assert differing(sweep(grid._replace(machines=machines))) == []
+
+
+WINDOWED = [name for name, model in models().items() if any(map(seen_tokens, model.blueprint.attentions))]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.sampled_from(WINDOWED), st.sampled_from([1, 100, 512, 2048, 5000]), st.floats(0, 1), st.floats(0, 1))
+def test_mlx_grows_in_straight_lines_up_to_where_it_says(name: str, step: int, where: float, middle: float) -> None:
+    """Layers with a window hold a chunk beside it while a prompt is read, and the last chunk may be short."""
+    blueprint = models()[name].blueprint
+
+    def running(context: int) -> int:
+        return sum(part.nbytes for part in MLX.running(blueprint, MlxSettings(context, 16, step), Options()))
+
+    first = 256 * (1 + int(where * (blueprint.trained_context // 256 - 1)))
+    until = MLX.straight_until(blueprint, MlxSettings(first, 16, step), Options())
+    assert first <= until <= blueprint.trained_context
+    steps = (until - first) // 256
+    if steps > 1:
+        each = running(first + 256) - running(first)
+        for count in {steps, 1 + int(middle * (steps - 1))}:
+            assert running(first + 256 * count) == running(first) + each * count
 
 
 def test_what_is_refused_is_missing_and_said() -> None:
     model = models()["Qwen3.5-4B"]
-    quants = [find_quant(name, SHELF) for name in ("Q4_K_M", "unsloth:Q4_K_M")]
+    quants = [find_quant(name) for name in ("Q4_K_M", "unsloth:Q4_K_M")]
     hows = [LlamaCppSettings(1), LlamaCppSettings(1, parallel=1000)]
-    swept = sweep(Grid([model], quants, hows, [256, 300_000], [place_of(("", 16), 26)]))
+    swept = sweep(Grid([model], quants, LLAMACPP, hows, [256, 300_000], [machine_of(("", 16), 26)]))
     assert swept.answered == len(list(swept.rows())) == 2
-    assert swept.refusals == (
+    assert list(map(python, swept.refusals)) == [
         "context: 300,000 tokens; choose from 1 to the trained 262,144",
         "parallel: 1,000 sequences; choose from 1 to 256",
-    )
+    ]
     assert (swept.total_bytes[0, 0] == MISSING).tolist() == [[False, True], [True, True]]
 
 
@@ -184,10 +219,11 @@ def test_rows_are_pythons_own_numbers_and_words() -> None:
     swept = sweep(
         Grid(
             [models()["Qwen3.5-4B"]],
-            [find_quant("Q4_K_M", SHELF)],
+            [find_quant("Q4_K_M")],
+            LLAMACPP,
             [LlamaCppSettings(1)],
             [512],
-            [place_of(("", 8), 26)],
+            [machine_of(("", 8), 26)],
         )
     )
     (row,) = swept.rows()
@@ -224,7 +260,7 @@ def test_the_command_says_what_fit_says(written: list[dict[str, object]]) -> Non
 def test_csv_and_a_file_hold_the_same_rows(written: list[dict[str, object]], tmp_path: Path) -> None:
     done = run(*WORDS, "--format", "csv")
     file = tmp_path / "rows.csv"
-    assert run(*WORDS, "--format", "csv", "--output", str(file)).stderr == f"32 estimates written to {file}\n"
+    assert run(*WORDS, "--output", str(file)).stderr == f"written to {file}\n"
     assert file.read_text(encoding="utf-8") == done.stdout
     as_text = [
         {
@@ -239,19 +275,16 @@ def test_csv_and_a_file_hold_the_same_rows(written: list[dict[str, object]], tmp
 def test_parquet_and_the_frame_hold_the_same_rows(written: list[dict[str, object]], tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "rows.parquet"
-    done = run(*WORDS, "--format", "parquet", "--output", str(file))
+    done = run(*WORDS, "--output", str(file))
     assert done.returncode == 0, done.stderr
     assert parquet.read_table(file).to_pylist() == written
 
 
 def test_the_frame_keeps_whole_numbers_whole() -> None:
-    from deployfit.report.sweep_report import frame
-
-    four = find_quant("4bit", SHELF)
-    hows = [LlamaCppSettings(1)], [MlxSettings(1)]
+    asked = [("Q4_K_M", LLAMACPP, LlamaCppSettings(1)), ("4bit", MLX, MlxSettings(1))]
     grids = [
-        Grid([models()["Qwen3.5-4B"]], [quant], how, [512, 1024], [place_of(("", 8), 26)])
-        for quant, how in zip((find_quant("Q4_K_M", SHELF), four), hows, strict=True)
+        Grid([models()["Qwen3.5-4B"]], [find_quant(quant)], runtime, [how], [512, 1024], [machine_of(("", 8), 26)])
+        for quant, runtime, how in asked
     ]
     swept = [sweep(grid) for grid in grids]
     table = frame(swept)
@@ -264,31 +297,41 @@ def test_the_frame_keeps_whole_numbers_whole() -> None:
 
 def test_text_says_how_many_there_are_and_shows_the_first() -> None:
     lines = run(*WORDS).stdout.splitlines()
-    assert lines[0].startswith("llama.cpp: 2 models x 1 recipe x 2 settings x 2 contexts x 4 Macs: fits ")
-    assert lines[2] == "32 left out, as they cannot be: context: 307,200 tokens; choose from 1 to the trained 262,144"
-    assert len(lines) == 3 + 2 + 20 + 2
+    assert lines[0].split("  ")[0] == "2 models x 1 recipe x 2 settings x 2 contexts x 4 Macs"
+    assert lines[0].endswith("llama.cpp")
+    assert re.fullmatch(r"fits \d+, tight \d+, needs raised limit \d+, does not fit \d+", lines[2])
+    assert sum(int(count) for count in re.findall(r"\d+", lines[2] + lines[6])) == 32
+    assert "32 left out, as they cannot be:" in lines
+    assert "- --context: 307,200 tokens; choose from 1 to the trained 262,144" in lines
+    (header,) = [number for number, line in enumerate(lines) if line.startswith("model ")]
+    assert [line[:4] for line in lines[header + 1 : header + 22]] == ["Qwen"] * 20 + [""]
     assert lines[-1].startswith("The first 20 of 32; all of them: ")
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--context", "300k"], "context: 307,200 tokens; choose from 1 to the trained 262,144"),
+        (["--context", "300k"], "--context: 307,200 tokens; choose from 1 to the trained 262,144"),
         (["--quant", "4bit", "--mtp"], "mlx-lm and mlx-vlm drop the MTP layer; leave out --mtp"),
         (["--kv-bits", "4"], "--kv-bits is an option of mlx, and nothing asked for runs on it; leave it out"),
         (["--format", "parquet"], "parquet is no text for standard output; say where to with --output FILE"),
-        (["--format", "xml"], "no format 'xml'; known: text, json, csv, parquet"),
+        (["--format", "xml"], "no format 'xml'; known: text, csv, "),
         (["--mac", "33"], "no Mac with 33 GB; Macs were sold with"),
+        (
+            ["--output", "rows.xyz"],
+            "--output: no format is known by the end of that name; say --format, or end it with",
+        ),
         *(
-            (["--output", output, "--format", name], f"output {output!r}: {said}; choose a file that can be written")
+            (["--output", output, "--format", name], f"--output {output!r}: {said}; choose a file that can be written")
             for name in ("csv", "parquet")
             for output, said in (
                 ("missing/rows", "No such file or directory"),
-                ("", "No such file or directory"),
+                ("", "Is a directory"),
                 (".", "Is a directory"),
             )
         ),
-        (["--parallel", "9" * 9], "parallel: 999,999,999 sequences; choose from 1 to 256"),
+        (["--parallel", "9" * 9], "--parallel: 999,999,999 sequences; choose from 1 to 256"),
     ],
 )
 def test_what_cannot_be_is_one_line(words: list[str], said: str, tmp_path: Path) -> None:
@@ -296,22 +339,34 @@ def test_what_cannot_be_is_one_line(words: list[str], said: str, tmp_path: Path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize("format_name", ["csv", "parquet"])
 def test_a_full_disk_is_one_line(format_name: str) -> None:
     done = run("sweep", "Qwen3.5-4B", "--output", "/dev/full", "--format", format_name)
-    said = "deployfit: output '/dev/full': No space left on device; choose a file that can be written\n"
+    said = "deployfit: --output '/dev/full': No space left on device; choose a file that can be written\n"
     assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_an_answer_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("as it was\n", encoding="utf-8")
+    assert run("sweep", "Qwen3.5-4B", "--context", "300k", "--output", "rows.csv", cwd=tmp_path).returncode == 2
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == "as it was\n"
 
 
 def test_a_file_s_name_is_echoed_visibly(tmp_path: Path) -> None:
     done = run("sweep", "Qwen3.5-4B", "--quant", "Q8_0", "--output", "red\x1b[31m.txt", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "13 estimates written to red\\x1b[31m.txt\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "written to red\\x1b[31m.txt\n")
 
 
-@pytest.mark.parametrize("words", [["sweep", "Qwen3.5-4B"], ["table", "--mac", "8", "--format", "csv"], ["table"]])
+def test_a_dash_is_standard_output() -> None:
+    words = ("sweep", "Qwen3.5-4B", "--quant", "Q8_0")
+    assert run(*words, "--output", "-").stdout == run(*words).stdout != ""
+
+
+@pytest.mark.parametrize("words", [["sweep", "Qwen3.5-4B"], ["table", "Qwen3.5-4B", "--mac", "8", "--format", "csv"]])
 def test_a_standard_output_that_is_closed_is_no_crash(words: list[str]) -> None:
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "deployfit", *words], capture_output=True, text=True
@@ -319,16 +374,28 @@ def test_a_standard_output_that_is_closed_is_no_crash(words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_reader_that_goes_away_is_told_apart() -> None:
+    """As with `deployfit sweep --format csv | head -1`."""
+    command = [sys.executable, "-m", "deployfit", "sweep", "Qwen3.5-4B"]
+    with subprocess.Popen([*command, "--format", "csv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
 def test_too_many_at_once_are_refused_before_they_are_counted() -> None:
-    many = [word for each in range(1, 60) for option in ("--parallel", "--context") for word in (option, str(each))]
-    done = run("sweep", *many, *(word for each in ("f16", "q8_0", "q4_0") for word in ("--kv-type", each)))
+    many = [word for each in range(1, 200) for option in ("--parallel", "--context") for word in (option, str(each))]
+    done = run("sweep", "Qwen3.5-4B", *many, *(word for each in range(1, 60) for word in ("--ubatch", str(each))))
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("deployfit: 50,773,866 combinations are too many at once; name fewer models, ")
+    points = len(recipes()) * 199 * 199 * 59 * len({size for row in MAC_ROWS for size in row.memory_gib})
+    assert done.stderr.startswith(f"deployfit: {points:,} combinations are too many at once; name fewer models, ")
 
 
 def test_parquet_without_pyarrow_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "pyarrow.py").write_text("raise ImportError('as if it were not installed')\n", encoding="utf-8")
-    words = ["sweep", "Qwen3.5-4B", "--format", "parquet", "--output", "rows.parquet"]
+    words = ["sweep", "Qwen3.5-4B", "--output", "rows.parquet"]
     done = run(*words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "deployfit: parquet needs pyarrow: pip install pyarrow, or choose --format csv\n"
@@ -354,8 +421,9 @@ def test_the_table_of_a_mac_is_a_sweep_for_programs(format_name: str) -> None:
     assert run("table", *words).stdout == run("sweep", *words).stdout
 
 
-@pytest.mark.parametrize("words", [["--context", "32k"], ["--macos", "15"]])
-def test_a_table_of_sizes_is_of_no_mac(words: list[str]) -> None:
+@pytest.mark.skipif(sys.platform == "darwin", reason="this machine is a Mac")
+@pytest.mark.parametrize("words", [["--context", "32k"], ["--macos", "15"], ["--other", "4g"]])
+def test_a_table_of_what_running_takes_is_of_a_mac(words: list[str]) -> None:
     done = run("table", *words)
     assert done.returncode == 2
-    assert done.stderr == f"deployfit: {words[0]} is for --mac; say which Mac is meant\n"
+    assert done.stderr.startswith("deployfit: this machine is not a Mac; say which Mac is meant with --mac")

@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
         return BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click exits where whoever read the output closed it
         return CLOSED
     except Exception as error:  # the outermost boundary
         return _unforeseen(error, arguments, debug=debug)

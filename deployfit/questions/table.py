@@ -57,13 +57,13 @@ def table(
     macos: Text | None = None,
     wired_limit: Text | None = None,
     other: Text | None = None,
-    context: Text = common.DEFAULT_CONTEXT,
+    context: Text | None = None,
     imatrix: bool = False,
     mtp: bool = False,
     vision: bool = False,
     catalog: str | None = None,
 ) -> Sizes | Needs:
-    """Return the sizes of files, models by recipes; with a Mac what running them takes there.
+    """Return the sizes of files, models by recipes; with a Mac or a context what running them takes there.
 
     >>> table("Qwen3.5-9B", "Q8_0").rows()[0]["file_bytes"]
     9527501504
@@ -72,7 +72,7 @@ def table(
     models = [find_model(name, catalog) for name in dict.fromkeys(texts(model)) or all_models(catalog)]
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
     quants = _quants(texts(quant), publisher, engine)
-    if mac is None and wired_limit is None and macos is None:
+    if all(given is None for given in (mac, macos, wired_limit, other, context)):
         return _sizes(models, quants, options, named=bool(texts(quant)))
     machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
     from deployfit.grid import Grid, require_answers, sweep
@@ -80,7 +80,7 @@ def table(
     results = []
     for name, chosen in by_runtime(quants).items():
         loader = registry.runtime(name)
-        tokens = context_of(str(context), models[0])
+        tokens = context_of(str(context or common.DEFAULT_CONTEXT), models[0])
         grid = Grid(models, chosen, loader, [loader.settings(tokens, {})], [tokens], [machine], options)
         results.append(sweep(grid._replace(speeds=speeds_of([machine]))))
     require_answers(results)

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 SCHEMA = "deployfit/sweep/1"
 MOST_SHOWN = 20
+SHORT: Mapping[Verdict, str] = {
+    Verdict.FITS: "fits",
+    Verdict.TIGHT: "tight",
+    Verdict.NEEDS_RAISED_LIMIT: "raise limit",
+    Verdict.DOES_NOT_FIT: "no",
+}
 PANDAS = {"text": "category", "count": "Int64", "flag": "boolean", "number": "float64"}
 KINDS = {"imatrix": "flag"} | dict.fromkeys(TEXT_COLUMNS, "text") | dict.fromkeys(SPEED_COLUMNS, "number")
 
@@ -82,26 +88,26 @@ def _varied(results: Sequence[GridResult]) -> list[str]:
 def _table(rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> Table:
     has_speed = any(row["decode_tps"] is not None for row in rows)
     columns = [
-        Column("model", left=True),
+        Column("model", left=True, shrinks=True),
         Column("recipe", left=True, shrinks=True),
         Column("mac", left=True),
+        *(Column(name.replace("_", " "), rank=1) for name in varied),
         Column("verdict", left=True),
-        Column("tokens", rank=1),
-        *(Column(name.replace("_", " ")) for name in varied),
+        Column("tokens", rank=2),
         Column("GiB"),
-        Column("to spare", rank=2),
-        *([Column("tokens/s", rank=3)] if has_speed else []),
-        Column("context", rank=4),
-        Column("macOS", rank=5),
+        Column("to spare", rank=3),
+        *([Column("tokens/s", rank=4)] if has_speed else []),
+        Column("context", rank=5),
+        Column("macOS", rank=6),
     ]
     cells = [
         [
             row["model"],
             row["recipe"],
-            row["mac"],
-            row["verdict"].replace("_", " "),
-            f"{row['context_tokens']:,}",
+            row["mac"].removesuffix(" GB"),
             *("-" if row[name] is None else str(row[name]) for name in varied),
+            SHORT[Verdict(row["verdict"])],
+            f"{row['context_tokens']:,}",
             gib(row["total_bytes"]),
             gib(row["headroom_bytes"]),
             *(["-" if row["decode_tps"] is None else tps(row["decode_tps"])] if has_speed else []),
@@ -110,4 +116,5 @@ def _table(rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> Table:
         ]
         for row in rows
     ]
-    return Table(columns, cells, 3, [TONES[Verdict(row["verdict"])] for row in rows])
+    tones = [TONES[Verdict(row["verdict"])] for row in rows]
+    return Table(columns, cells, 3 + len(varied), tones)
