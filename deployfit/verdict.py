@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+from deployfit.apps import App
 from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.estimate import COLUMNS, Estimate, estimate, file_basis, least_bytes
@@ -55,7 +56,10 @@ def verdict_at(machine: Machine, total_bytes: int) -> Verdict:
 
 
 class Run(NamedTuple):
-    """What is asked: a model, how it is started, and on which machine; `typed` is what of the settings was typed."""
+    """What is asked: a model, how it is started, and on which machine.
+
+    `typed` is what of the settings was typed, `app` what starts it.
+    """
 
     model: Model
     runtime: Runtime
@@ -63,6 +67,7 @@ class Run(NamedTuple):
     machine: Machine
     options: Options = Options()
     typed: Mapping[str, str] = {}
+    app: App | None = None
 
 
 class Answer(NamedTuple):

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deployfit.cli.screen import screen_of
+from deployfit.errors import InputError, quoted
 from deployfit.parameters import Parameter, command_line, option
+from deployfit.printable import printable
 from deployfit.questions import MODULES
 from deployfit.questions.question import Answered, Question
+from deployfit.writing import append_file, replacing
+
+if TYPE_CHECKING:
+    from deployfit.report.document import Document
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+STANDARD_OUTPUT = "-"
 
 EVERY = (
     Parameter("format", "How to print it.", "NAME", "by the end of --output's name, else text"),
@@ -27,7 +38,7 @@ def command_of(name: str) -> click.Command:
 
     def answer(format: str | None, output: str | None, **typed: Any) -> int:
         given = {key: value for key, value in typed.items() if value not in (None, ())}
-        return _shown(question.ask(**given), format, output)
+        return _shown(question.ask(**given), question, format, output)
 
     return click.Command(
         name,
@@ -61,23 +72,46 @@ def _parameter(asked: Parameter, question: Question) -> click.Parameter:
     return click.Option([spelled, asked.name], metavar=asked.takes, multiple=asked.many, help=help_text)
 
 
-def _shown(answer: Answered, format_name: str | None, output: str | None) -> int:
+def _shown(answer: Answered, question: Question, format_name: str | None, output: str | None) -> int:
     """Write the answer; return the exit code."""
     from deployfit.report import formats
 
     name = formats.format_named(format_name, output)
     document = answer.document().spelled(command_line)
-    if output is None or output == "-":
-        if formats.is_binary(name):
-            formats.render(document, name, sys.stdout.buffer)
-        else:
+    if question.step_summary and (summary := os.environ.get(STEP_SUMMARY)):
+        _append_summary(document, summary)
+    if output is None or output == STANDARD_OUTPUT:
+        if not formats.is_binary(name):
             formats.render(document, name, sys.stdout, screen_of(sys.stdout))
+        elif output is None:
+            raise InputError(f"{name} is no text for standard output; say where to with {option('output')} FILE")
+        else:
+            formats.render(document, name, sys.stdout.buffer)
         return answer.exit_code
-    from deployfit.writing import write_atomically
-
-    def write(file: Any) -> None:
-        formats.render(document, name, file)
-
-    write_atomically(output, write, binary=formats.is_binary(name))
-    click.echo(f"written to {output}", err=True)
+    try:
+        with replacing(output) as file:
+            if formats.is_binary(name):
+                formats.render(document, name, file)
+            else:
+                text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+                formats.render(document, name, text)
+                text.detach()
+    except OSError as error:
+        raise InputError(
+            f"{option('output')} {quoted(output)}: {error.strerror or error}; choose a file that can be written"
+        ) from None
+    click.echo(f"written to {printable(output)}", err=True)
     return answer.exit_code
+
+
+def _append_summary(document: Document, path: str) -> None:
+    """Append the answer's Markdown to the summary of a step of GitHub Actions."""
+    from deployfit.report import formats
+
+    text = io.StringIO()
+    formats.render(document, "markdown", text)
+    try:
+        append_file(path, (text.getvalue() + "\n").encode())
+    except OSError as error:
+        where = f"{STEP_SUMMARY} {quoted(path)}"
+        click.echo(f"deployfit: {where}: {error.strerror}; the step's summary goes without the answer", err=True)

@@ -18,16 +18,17 @@ from deployfit.quants.weights import Options, Quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, shown_progress, text_of, texts
 from deployfit.questions.resolve import (
-    context_of,
+    Start,
+    as_started,
     judge_of,
     machine_of,
     menu_of,
     model_and_file,
     quants_of,
     run_of,
+    start_of,
 )
 from deployfit.runtimes import registry
-from deployfit.runtimes.runtime import Runtime
 from deployfit.verdict import RUNS, Answer
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def fit(
     macos: Text | None = None,
     wired_limit: Text | None = None,
     other: Text | None = None,
-    context: Text = common.DEFAULT_CONTEXT,
+    context: Text | None = None,
+    app: str | None = None,
     runtime: str | None = None,
     publisher: str | None = None,
     own: bool = False,
@@ -126,12 +128,14 @@ def fit(
     machines = [machine_of(each, text_of(macos), text_of(wired_limit), text_of(other)) for each in macs]
     typed = {name: _typed(value) for name, value in settings.items() if value is not None}
     registry.check_given(list(typed), list(asked))
+    starts = {name: start_of(app, name, text_of(context), typed) for name in asked}
     fits: list[Fit] = []
     for machine in machines:
         if opened and opened.model is None:
-            fits.append(unknown_fit(machine, opened, registry.runtime(next(iter(asked))), str(context), typed, options))
+            (start,) = starts.values()
+            fits.append(unknown_fit(machine, opened, start, options))
         else:
-            fits += _on(machine, found, asked, str(context), typed, options, listed=listed)
+            fits += _on(machine, found, asked, starts, options, listed=listed)
     if not fits:
         raise InputError(
             f"nothing of {found.name} can be made as asked; leave out {param('imatrix')} or {param('mtp')}"
@@ -177,16 +181,14 @@ def _bare(architecture: str) -> Blueprint:
 MOST_CONTEXT = 2**24  # tokens, of a model whose trained length is not known
 
 
-def unknown_fit(
-    machine: Machine, opened: Opened, engine: Runtime, context: str, typed: Mapping[str, str], options: Options
-) -> Fit:
+def unknown_fit(machine: Machine, opened: Opened, start: Start, options: Options) -> Fit:
     """Return what can be said of a file whose architecture nobody wrote."""
     from deployfit.unknown import unknown_answer
 
     if opened.quant is None:
         raise InputError(f"{opened.place}: no weights in it, and architecture {opened.architecture} is not known")
     model = own_model(opened.place, opened.assumed or _bare(opened.architecture), opened.place)
-    run = run_of(model, engine, context_of(context, model), typed, machine, options)
+    run = run_of(model, start, machine, options)
     architecture = opened.architecture or "(not named)"
     return Fit(unknown_answer(run, opened.quant, architecture, has_caches=opened.assumed is not None), ())
 
@@ -226,8 +228,7 @@ def _on(
     machine: Machine,
     model: Model,
     asked: Mapping[str, list[Quant]],
-    context: str,
-    typed: Mapping[str, str],
+    starts: Mapping[str, Start],
     options: Options,
     *,
     listed: bool,
@@ -237,22 +238,19 @@ def _on(
 
     fits: list[Fit] = []
     for name, chosen in asked.items():
-        engine = registry.runtime(name)
-        known = {each.name for each in registry.parameters()[name]}
-        own = {key: value for key, value in typed.items() if key in known}
-        run = run_of(model, engine, context_of(context, model), own, machine, options)
         try:
-            judge = judge_of(run)
+            judge = judge_of(run_of(model, starts[name], machine, options))
         except InputError:
             if listed and len(asked) > 1:
                 continue
             raise
-        menu = menu_of(chosen, engine)
+        menu = menu_of(chosen, judge.run.runtime)
         quants = makeable(judge, dict.fromkeys(chosen)) if listed else list(dict.fromkeys(chosen))
         best = best_fitting(judge, quants) if listed else None
         for each in quants:
-            answer = judge.answer(each)
-            advice = [] if listed else advice_on(answer, judge, choices_for(run, menu))
+            started = as_started(judge, each, starts[name])
+            answer = started.answer(each)
+            advice = [] if listed else advice_on(answer, started, choices_for(started.run, menu))
             fits.append(Fit(answer, advice, "our choice" if best and best[0] == each else ""))
     return fits
 
@@ -268,7 +266,8 @@ QUESTION = Question(
         common.RUNTIME,
         common.MAC._replace(many=True),
         *common.MACHINE[1:],
-        common.CONTEXT,
+        common.APP,
+        common.CONTEXT._replace(default="32k; with --app what the application chooses"),
         common.FILE,
         common.REVISION,
         common.OFFLINE,

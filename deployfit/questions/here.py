@@ -12,8 +12,7 @@ from deployfit.quants.lookup import by_runtime
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, shown_progress, text_of
-from deployfit.questions.resolve import context_of, judge_of, machine_of, run_of
-from deployfit.runtimes import registry
+from deployfit.questions.resolve import context_of, judge_of, machine_of, run_of, start_of
 from deployfit.sources.stored import StoredModel, stored_models
 from deployfit.verdict import Answer
 
@@ -80,9 +79,10 @@ def _answer(found: StoredModel, machine: Machine, context: str) -> Answer | None
         return None
     ((name, (quant,)),) = by_runtime([opened.quant]).items()
     if opened.model is None:
-        return unknown_fit(machine, opened, registry.runtime(name), context, {}, Options()).answer
+        return unknown_fit(machine, opened, start_of(None, name, context, {}), Options()).answer
     tokens = min(context_of(context, opened.model), opened.model.blueprint.trained_context)
-    return judge_of(run_of(opened.model, registry.runtime(name), tokens, {}, machine, Options())).answer(quant)
+    start = start_of(None, name, str(tokens), {})
+    return judge_of(run_of(opened.model, start, machine, Options())).answer(quant)
 
 
 QUESTION = Question(

@@ -17,6 +17,12 @@ MACS = MAC._replace(many=True, default="every memory size")
 MACOS = Parameter("macos", "macOS version: 15, 26, ...", "VERSION", f"this Mac's, else {DEFAULT_MACOS}")
 WIRED_LIMIT = Parameter("wired_limit", "GPU limit as raised with iogpu.wired_limit_mb: 28g, 28672.", "SIZE")
 OTHER = Parameter("other", "What other programs hold of the memory: 6g.", "SIZE")
+APP = Parameter(
+    "app",
+    "What starts it: llama-server, llama-bench, ollama, lmstudio, mlx_lm.server, mlx_lm.generate, omlx.",
+    "NAME",
+    "llama-server for GGUF, mlx_lm.generate for MLX",
+)
 CONTEXT = Parameter("context", "Tokens that all sequences together get: 32768, 32k, max.", "TOKENS", DEFAULT_CONTEXT)
 CONTEXTS = CONTEXT._replace(many=True)
 IMATRIX = Parameter("imatrix", "Quantized with an importance matrix.", default="no", off=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from deployfit import catalogue
+from deployfit.apps import APPS, DEFAULTS, RULE, App, app_of, check_typed, defaults_of, find_app
 from deployfit.basis import Basis
 from deployfit.errors import InputError, quoted
 from deployfit.hardware.gpu_limit import LIMITS, default_limit, parse_macos, raised_limit
@@ -17,7 +18,7 @@ from deployfit.parameters import param
 from deployfit.quants import shelf
 from deployfit.quants.lookup import by_runtime, find_quant
 from deployfit.quants.weights import GGUF, Options, Quant, Weights
-from deployfit.questions.parameters import DEFAULT_MACOS
+from deployfit.questions.parameters import DEFAULT_CONTEXT, DEFAULT_MACOS
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import Runtime
 from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds, drafting_of
@@ -137,11 +138,67 @@ def context_of(text: str, model: Model) -> int:
     return model.blueprint.trained_context if tokens == numbers.TRAINED else tokens
 
 
-def run_of(
-    model: Model, runtime: Runtime, context_tokens: int, typed: Mapping[str, str], machine: Machine, options: Options
-) -> Run:
-    """Return what is asked, with the runtime's settings as they were typed."""
-    return Run(model, runtime, runtime.settings(context_tokens, typed), machine, options, typed)
+class Start(NamedTuple):
+    """How a runtime is started: the application, its settings with what was typed among them, and the context.
+
+    `context` is a text, or the application's rule for one. `typed` is what was typed, `chosen` what the application
+    chooses beside it.
+    """
+
+    app: App
+    runtime: Runtime
+    context: str
+    typed: Mapping[str, str]
+    chosen: Mapping[str, str]
+
+
+OPTIONS = ("mtp", "vision")  # defaults of applications that are no settings
+
+
+def start_of(app: str | None, runtime: str, context: str | None, typed: Mapping[str, str]) -> Start:
+    """Return how a runtime is started by an application; without one by the usual one, with deployfit's own context.
+
+    >>> start_of("ollama", "llama.cpp", None, {}).context, start_of(None, "llama.cpp", None, {}).context
+    ('rule:by_gpu_memory', '32k')
+    """
+    apps = catalogue.rows(APPS)
+    found = app_of(None if app is None else find_app(app, apps), runtime, apps)
+    known = {each.name for each in registry.parameters()[runtime]}
+    own = {name: value for name, value in typed.items() if name in known}
+    check_typed(found, list(own))
+    chosen = defaults_of(found, catalogue.rows(DEFAULTS), own)
+    usual = chosen.pop("context", DEFAULT_CONTEXT)
+    if context is None:
+        context = usual if app is not None else DEFAULT_CONTEXT
+    return Start(found, registry.runtime(runtime), context, own, chosen)
+
+
+def run_of(model: Model, start: Start, machine: Machine, options: Options) -> Run:
+    """Return what is asked; where a rule decides about the context it is the trained one."""
+    ruled = start.context.startswith(RULE)
+    tokens = model.blueprint.trained_context if ruled else context_of(start.context, model)
+    settings = start.runtime.settings(tokens, {**start.chosen, **start.typed})
+    return Run(model, start.runtime, settings, machine, options, start.typed, start.app)
+
+
+def as_started(judge: Judge, quant: Quant, start: Start) -> Judge:
+    """Return who answers for one quant: with the context, drafting and vision that the application chooses for it."""
+    run = judge.run
+    options = run.options
+    weights = quant.weights(run.model, options)
+    if "mtp" in start.chosen and run.model.blueprint.drafts and weights.mtp_bytes:
+        options = options._replace(mtp=True)
+    if "vision" in start.chosen and weights.vision_bytes:
+        options = options._replace(vision=True)
+    if options == run.options and not start.context.startswith(RULE):
+        return judge
+    run = run._replace(options=options)
+    if start.context.startswith(RULE):
+        from deployfit.app_context import context_by
+
+        tokens = context_by(start.context.removeprefix(RULE), judge_of(run), weights)
+        run = run._replace(settings=run.settings.with_context(tokens))
+    return judge_of(run)
 
 
 def judge_of(run: Run) -> Judge:

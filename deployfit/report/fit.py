@@ -64,6 +64,8 @@ def fit_row(fit: Fit) -> dict[str, Any]:
         "model": run.model.name,
         "recipe": weights.recipe,
         "runtime": run.runtime.name,
+        "app": run.app.name if run.app else None,
+        "app_version": run.app.version if run.app else None,
         "format": weights.format,
         "mac": machine.mac.name,
         "macos": machine.macos,
@@ -154,9 +156,8 @@ def speed_columns(speed: Speed | None) -> dict[str, Any]:
 def heading_of(answer: Answer) -> Heading:
     """Return what was asked, as a heading."""
     run = answer.run
-    return Heading(
-        f"{run.model.name} on {machine_name(run.machine)}", f"{run.runtime.name}: {run.runtime.headline(run.settings)}"
-    )
+    name = f"{run.app.title} ({run.app.version})" if run.app else run.runtime.name
+    return Heading(f"{run.model.name} on {machine_name(run.machine)}", f"{name}: {run.runtime.headline(run.settings)}")
 
 
 def machine_name(machine: Machine) -> str:

@@ -20,7 +20,7 @@ def _block(block: Block) -> Iterator[str]:
     if isinstance(block, Heading):
         yield f"**{_safe(block.text)}**" + (f" ({_safe(block.aside)})" if block.aside else "")
     elif isinstance(block, Statement):
-        lead = f"**{_safe(block.lead)}**{' ' if block.text else ''}" if block.lead else ""
+        lead = f"**{_safe(block.lead)}**" if block.lead else ""
         yield lead + _safe(block.text)
     elif isinstance(block, Facts):
         yield "\n".join(f"- {_safe(name)}: {_safe(text)}" for name, text in block.items)
