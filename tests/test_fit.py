@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import engine_rows, run
+from conftest import engine_rows, one_line, run
 
-from deployfit.catalog import models, recipes
+from deployfit.catalogue import models
+from deployfit.estimate import COLUMNS
+from deployfit.quants.shelf import recipes
+from deployfit.questions import MODULES
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -19,6 +24,7 @@ FIELDS = [
     "model",
     "recipe",
     "runtime",
+    "format",
     "mac",
     "macos",
     "memory_bytes",
@@ -33,6 +39,8 @@ FIELDS = [
     "kv_cache_bytes",
     "recurrent_state_bytes",
     "compute_buffer_bytes",
+    "compute_buffer_upper_bytes",
+    "output_bytes",
     "vision_bytes",
     "mtp_bytes",
     "total_bytes",
@@ -41,18 +49,43 @@ FIELDS = [
     "headroom_bytes",
     "verdict",
     "max_context_tokens",
+    "parts",
     "basis",
 ]
-TEXTS = {"model", "recipe", "runtime", "mac", "kv_type_k", "kv_type_v", "verdict"}
+TEXTS = {"model", "recipe", "runtime", "format", "mac", "kv_type_k", "kv_type_v", "verdict"}
+KINDS = {"basis": dict, "parts": list} | dict.fromkeys(TEXTS, str)
+PART_KINDS = {"name": str, "machine": int, "where": str, "bytes": int, "upper_bytes": int, "basis": str}
 
 
 def test_json_rows_have_the_promised_fields_and_bytes_are_integers(fit_rows: Rows) -> None:
     (row,) = fit_rows("Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", "32")
     assert set(FIELDS) <= set(row)
     for field in FIELDS:
-        kind = str if field in TEXTS else dict if field == "basis" else int
-        assert type(row[field]) is kind, field
+        assert type(row[field]) is KINDS.get(field, int), field
     assert set(row["basis"].values()) <= {"exact", "derived", "measured", "assumed"}
+
+
+def test_parts_are_objects_whose_sums_are_the_columns(fit_rows: Rows) -> None:
+    (row,) = fit_rows("Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", "64", "--mtp", "--vision")
+    for part in row["parts"]:
+        assert {name: type(value) for name, value in part.items()} == PART_KINDS
+        assert part["machine"] == 0
+        assert part["where"] in ("device", "host")
+        assert part["bytes"] <= part["upper_bytes"]
+    names = [part["name"] for part in row["parts"]]
+    assert {"weights", "kv_cache", "recurrent_state", "compute", "vision"} <= set(names)
+    assert any(name.startswith("draft_") for name in names)
+    for column, of in COLUMNS.items():
+        assert row[column] == sum(part["bytes"] for part in row["parts"] if part["name"] in of)
+    (device,) = [part for part in row["parts"] if (part["name"], part["where"]) == ("compute", "device")]
+    (memory,) = [
+        each
+        for each in engine_rows("llamacpp_memory_device.csv")
+        if (each["origin"], each["model"], each["n_ctx"], each["type_k"], each["n_ubatch"], each["n_parallel"])
+        == ("handed over", "27B", "32768", "f16", "512", "1")
+        and each["mtp_in_file"] == "0"
+    ]
+    assert device["bytes"] == int(memory["dev_compute"])
 
 
 def test_the_numbers_behind_the_main_answer_are_the_engines(fit_rows: Rows) -> None:
@@ -92,11 +125,10 @@ def test_a_limit_that_was_never_observed_is_said_to_be_assumed(fit_rows: Rows) -
 
 @pytest.mark.parametrize("words", ["--mac 32", "--mac 64 --mtp --vision", "--mac 8 --macos 15"])
 def test_every_recipe_has_one_row_whose_parts_add_up(words: str, fit_rows: Rows) -> None:
-    rows = fit_rows("Qwen3.5-9B", *words.split())
+    rows = fit_rows("Qwen3.5-9B", "--own", "--runtime", "llama.cpp", *words.split())
     assert sorted(row["recipe"] for row in rows) == sorted(recipes())
     for row in rows:
-        parts = ("weights", "kv_cache", "recurrent_state", "compute_buffer", "vision", "mtp")
-        assert row["total_bytes"] == sum(row[part + "_bytes"] for part in parts)
+        assert row["total_bytes"] == sum(row[column] for column in COLUMNS)
         assert row["headroom_bytes"] == row["gpu_limit_bytes"] - row["reserve_bytes"] - row["total_bytes"]
         assert (row["verdict"] == "fits") == (row["headroom_bytes"] >= 0)
 
@@ -117,21 +149,45 @@ def test_mtp_and_vision_are_counted_when_asked_for_and_named_when_left_out(fit_r
     assert full["vision_bytes"] > 2 * 460_000_000
 
 
-def test_what_does_not_fit_comes_with_what_would(fit_rows: Rows) -> None:
-    (row,) = fit_rows("Qwen3.5-27B", "--quant", "Q5_K_M", "--mac", "32", "--context", "256k")
-    assert row["verdict"] == "does_not_fit"
-    options = [text.split(":")[0] for text in row["advice"]]
-    assert f"--context {row['max_context_tokens']}" in options
-    assert any(option.startswith("--quant ") for option in options)
-    for option in options:
-        flag, value = option.split(" ")
-        words = {"--quant": "Q5_K_M", "--context": "256k", flag: value}
-        (better,) = fit_rows("Qwen3.5-27B", "--mac", "32", *(word for pair in words.items() for word in pair))
-        assert better["verdict"] == "fits", option
+def asked(advice: str) -> list[str]:
+    """The words of the command that an advice begins with."""
+    return shlex.split(advice.split(": ")[0])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("Qwen3.5-27B", "--quant", "Q5_K_M", "--mac", "32", "--context", "256k"),
+        ("Qwen3.5-27B", "--quant", "BF16", "--mac", "64"),
+        ("Qwen3.5-27B", "--quant", "8bit", "--mac", "M2 Pro 32", "--macos", "15"),
+        ("Qwen3.5-9B", "--quant", "unsloth:Q8_0", "--mac", "8"),
+    ],
+)
+def test_what_does_not_fit_comes_with_what_would(words: tuple[str, ...], fit_rows: Rows) -> None:
+    """Each way is a command, and its answer is that it fits."""
+    (row,) = fit_rows(*words)
+    assert row["verdict"] in ("does_not_fit", "needs_raised_limit", "tight")
+    assert 1 <= len(row["advice"]) <= 3
+    for advice in row["advice"]:
+        program, command, *rest = asked(advice)
+        if program == "deployfit":
+            assert command == "fit"
+            (better,) = fit_rows(*rest)
+            assert better["verdict"] == "fits", advice
+            assert better["context_tokens"] >= row["context_tokens"] // 4
+
+
+def test_the_smaller_recipe_that_is_advised_is_the_plainer_of_two(fit_rows: Rows) -> None:
+    """Q8_0 rather than the MXFP4_MOE of the same size; the settings that were typed are kept."""
+    (row,) = fit_rows("Qwen3.5-27B", "--mac", "64", "--quant", "BF16", "--ubatch", "1024")
+    (way,) = [asked(advice) for advice in row["advice"] if "smaller file" in advice]
+    assert way[way.index("--quant") + 1] == "Q8_0"
+    assert way[way.index("--ubatch") + 1] == "1024"
 
 
 def test_the_sysctl_line_that_is_advised_makes_it_fit(fit_rows: Rows) -> None:
-    words = ("Qwen3.5-27B", "--quant", "Q6_K", "--mac", "32", "--context", "64k")
+    own = ("--catalog", str(Path(__file__).parent.parent / "data" / "configs" / "Qwen3.5-27B.json"))
+    words = ("Mine", "--quant", "Q5_K_S", "--mac", "24", "--context", "4k", *own)
     (row,) = fit_rows(*words)
     assert row["verdict"] == "needs_raised_limit"
     (line,) = [text for text in row["advice"] if "sysctl" in text]
@@ -140,6 +196,7 @@ def test_the_sysctl_line_that_is_advised_makes_it_fit(fit_rows: Rows) -> None:
     (raised,) = fit_rows(*words, "--wired-limit", f"{mib}m")
     assert raised["verdict"] == "fits"
     assert raised["gpu_limit_bytes"] == int(mib) * 2**20
+    assert fit_rows(*words, "--wired-limit", mib) == [raised]  # as sysctl prints it
 
 
 def test_exit_code_3_only_when_asked_for() -> None:
@@ -150,33 +207,68 @@ def test_exit_code_3_only_when_asked_for() -> None:
 
 
 def test_csv_has_the_fields_of_json_and_one_line_per_recipe() -> None:
-    done = run("fit", "Qwen3.5-4B", "--mac", "16", "--format", "csv")
+    done = run("fit", "Qwen3.5-4B", "--mac", "16", "--own", "--runtime", "llama.cpp", "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert len(rows) == len(recipes())
     assert set(FIELDS) <= set(rows[0])
     assert all(int(row["total_bytes"]) > 0 for row in rows)
 
 
+def test_without_a_quant_every_file_that_can_be_downloaded_is_answered(fit_rows: Rows) -> None:
+    rows = fit_rows("Qwen3.5-9B", "--mac", "16")
+    assert {row["runtime"] for row in rows} == {"llama.cpp", "mlx"}
+    assert all(":" in row["recipe"] for row in rows)
+    for runtime in ("llama.cpp", "mlx"):
+        (choice,) = [row for row in rows if row["choice"] and row["runtime"] == runtime]
+        assert choice["verdict"] == "fits"
+    listed = fit_rows("Qwen3.5-9B", "--mac", "16", "--publisher", "unsloth")
+    theirs = [row | {"choice": None} for row in rows if row["recipe"].startswith("unsloth:")]
+    assert theirs == [row | {"choice": None} for row in listed]
+
+
+def test_several_macs_are_answered_one_by_one(fit_rows: Rows) -> None:
+    words = ("Qwen3.5-27B", "--quant", "Q4_K_M")
+    both = fit_rows(*words, "--mac", "16", "--mac", "M4 Max 64")
+    assert both == [*fit_rows(*words, "--mac", "16"), *fit_rows(*words, "--mac", "M4 Max 64")]
+
+
 def test_text_is_plain_in_a_pipe_and_its_columns_align() -> None:
-    done = run("fit", "Qwen3.5-35B-A3B", "--mac", "32")
+    done = run("fit", "Qwen3.5-35B-A3B", "--mac", "32", "--own")
     assert "\x1b" not in done.stdout
     lines = done.stdout.splitlines()
-    start = next(index for index, line in enumerate(lines) if line.startswith("recipe"))
-    table = lines[start : start + 1 + len(recipes())]
-    assert len({line.rindex("  ") for line in table if line.endswith("  fits")}) <= 1
+    tables = [lines[index:] for index, line in enumerate(lines) if line.split()[:2] == ["verdict", "GiB"]]
+    assert len(tables) == 2  # one per runtime
+    for table in tables:
+        rows = table[: table.index("")]
+        ends = rows[0].index("GiB") + len("GiB")
+        assert len(rows) > 5
+        assert all(row[ends - 1].isdigit() and row[ends] == " " for row in rows[1:])
     assert done.stderr == ""
 
 
+def test_the_answer_comes_first() -> None:
+    lines = run("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", "M4 Max 64").stdout.splitlines()
+    assert "Qwen3.5-27B on an M4 Max 64 GB Mac" in lines[0]
+    assert "Fits, 32.7 GiB to spare" in one_line("\n".join(lines[:5]))
+    assert "tokens/s" in one_line("\n".join(lines[:12]))
+
+
 def test_markdown_is_a_table() -> None:
-    done = run("fit", "Qwen3.5-4B", "--mac", "16", "--quant", "Q8_0", "--format", "markdown")
-    assert "| recipe | bits/weight | file GB |" in done.stdout
-    assert "| Q8_0 | 8.5" in done.stdout
+    done = run("fit", "Qwen3.5-4B", "--mac", "16", "--quant", "Q8_0", "--quant", "Q4_K_M", "--format", "markdown")
+    (header,) = [line for line in done.stdout.splitlines() if line.startswith("|  | verdict")]
+    assert [cell.strip() for cell in header.split("|")][2:6] == ["verdict", "GiB", "to spare", "context"]
+    assert "\n| --- | --- | ---: |" in done.stdout
+    assert "\n| Q8_0 | fits | 5.77 |" in done.stdout
 
 
 def test_the_size_table_has_every_model_and_recipe() -> None:
     report = json.loads(run("table", "--format", "json").stdout)
     assert report["schema"] == "deployfit/table/1"
-    assert {(row["model"], row["recipe"]) for row in report["rows"]} == {(m, r) for m in models() for r in recipes()}
+    listed = [(row["model"], row["recipe"]) for row in report["rows"]]
+    assert len(set(listed)) == len(listed)
+    ours = {name for name in models() if name.startswith("Qwen3.5-")}
+    assert {pair for pair in listed if pair[0] in ours} == {(model, recipe) for model in ours for recipe in recipes()}
+    assert {model for model, _ in listed} == set(models())
     expected = {
         (each["model"], each["ftype"]): int(each["tensor_bytes"])
         for each in engine_rows("llamacpp_quantize.csv")
@@ -191,18 +283,8 @@ def test_repeated_quants_give_a_row_each(fit_rows: Rows) -> None:
     assert [row["recipe"] for row in rows] == ["Q8_0", "Q4_K_M"]
 
 
-@pytest.mark.parametrize("command", [[], ["fit"], ["table"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in MODULES)])
 def test_every_command_has_help(command: list[str]) -> None:
     done = run(*command, "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [("--mac 64 --quant BF16", "--quant Q8_0"), ("--mac 16 --macos 15 --quant Q2_0", "--quant TQ1_0")],
-)
-def test_the_smaller_recipe_that_is_advised_can_be_made_as_asked(words: str, expected: str, fit_rows: Rows) -> None:
-    """Q8_0 rather than the MXFP4_MOE of the same size; none that needs an importance matrix without one."""
-    (row,) = fit_rows("Qwen3.5-27B", *words.split())
-    assert any(text.startswith(expected + ":") for text in row["advice"]), row["advice"]
