@@ -6,14 +6,16 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from deployfit.errors import DeployfitError
-from deployfit.models import Model, model_from_config
-from deployfit.quants.publishers import PublishedSize, Publisher, is_model
+from deployfit.architectures.registry import ArchitectureRow, read_blueprint
+from deployfit.errors import DeployfitError, quoted
+from deployfit.models import Model
+from deployfit.quants.published_sizes import PublishedSize, is_model
+from deployfit.quants.publishers import Publisher
 from deployfit.quants.weights import GGUF
 from deployfit.repository import MODEL, FileGroup, Repository, group_files
 
 
-class Asked(NamedTuple):
+class RepositoryToAsk(NamedTuple):
     """A repository that should be asked about: whose, of which model, and of which recipe if it holds only one."""
 
     repo_id: str
@@ -25,7 +27,7 @@ class Asked(NamedTuple):
 
 def repositories(
     sizes: Sequence[PublishedSize], publishers: Mapping[str, Publisher], models: Mapping[str, Model]
-) -> list[Asked]:
+) -> list[RepositoryToAsk]:
     """Return the repositories that published sizes are about, and those where publishers keep GGUF files."""
     found = {}
     for size in sizes:
@@ -33,12 +35,12 @@ def repositories(
         if publisher is None or publisher.row.joined or size.model not in models or "-MTP-" in size.repo:
             continue
         recipe = "" if publisher.row.format == GGUF else size.recipe
-        found[size.repo] = Asked(size.repo, size.publisher, size.model, recipe, publisher.row.format)
+        found[size.repo] = RepositoryToAsk(size.repo, size.publisher, size.model, recipe, publisher.row.format)
     for publisher in publishers.values():
         if publisher.row.format == GGUF and not publisher.row.joined:
             for model in models:
                 repo_id = publisher.row.repo.format(model=model)
-                found.setdefault(repo_id, Asked(repo_id, publisher.row.name, model, "", GGUF))
+                found.setdefault(repo_id, RepositoryToAsk(repo_id, publisher.row.name, model, "", GGUF))
     return sorted(found.values())
 
 
@@ -50,7 +52,7 @@ def recipe_of(group: FileGroup, model: str) -> str:
     >>> recipe_of(FileGroup(file.name, "GGUF", "model", (file,), 0), "Qwen3.5-397B-A17B")
     'UD-Q4_K_XL'
     """
-    stem = group.name.rpartition("/")[2].rpartition(".")[0]
+    stem = group.plain_name.rpartition("/")[2].rpartition(".")[0]
     _, found, rest = stem.partition(model)
     recipe = rest.lstrip("-.") if found else ""
     if not PLAIN.fullmatch(recipe):  # it goes into tables and onto the terminal, and anybody may name a file
@@ -58,8 +60,13 @@ def recipe_of(group: FileGroup, model: str) -> str:
     return "BF16" if recipe.casefold() == "bf16" else recipe
 
 
-def sizes_of(repository: Repository, asked: Asked, publisher: Publisher, date: str) -> Iterator[PublishedSize]:
-    """Yield the sizes that a repository publishes today: its model files, or all of them together."""
+def sizes_of(
+    repository: Repository, asked: RepositoryToAsk, publisher: Publisher, date: str
+) -> Iterator[PublishedSize]:
+    """Yield the sizes that a repository publishes today: its model files, or all of them together.
+
+    What is empty, or there twice under one recipe in different sizes, is no size that one can go by.
+    """
     groups = [group for group in group_files(repository.files) if group.role == MODEL and not group.missing]
     parts = publisher.contents(asked.model)
 
@@ -81,14 +88,18 @@ def sizes_of(repository: Repository, asked: Asked, publisher: Publisher, date: s
         )
 
     if asked.format == GGUF:
+        found: dict[str, set[int]] = {}
         for group in groups:
             recipe = recipe_of(group, asked.model)
             if group.format == GGUF and recipe:
-                yield row(recipe, group.nbytes)
+                found.setdefault(recipe, set()).add(group.nbytes)
+        for recipe, nbytes in found.items():
+            if len(nbytes) == 1 and 0 not in nbytes:
+                yield row(recipe, *nbytes)
     else:
-        nbytes = sum(group.nbytes for group in groups if group.format != GGUF)
-        if nbytes:
-            yield row(asked.recipe, nbytes)
+        total = sum(group.nbytes for group in groups if group.format != GGUF)
+        if total:
+            yield row(asked.recipe, total)
 
 
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,60}")
@@ -120,19 +131,42 @@ def gone(
     ]
 
 
-def model_differences(model: Model, repository: Repository, config: Mapping[str, object] | None) -> list[str]:
-    """Return how a catalogue model differs from its repository: parameters and configuration."""
+def model_differences(
+    model: Model,
+    repository: Repository,
+    known: Mapping[str, object],
+    config: Mapping[str, object],
+    rows: Mapping[str, ArchitectureRow],
+) -> list[str]:
+    """Return how a catalogue model differs from its repository: parameters and configuration.
+
+    `known` is the config.json of the catalogue, `config` that of the repository.
+    """
     differences = []
     counted = sum(repository.params.values())
-    if counted and model.total_params and counted != model.total_params:
-        differences.append(f"{model.name}: {counted:,} parameters on the Hub, {model.total_params:,} in the catalogue")
-    if config is not None:
-        try:
-            there = model_from_config(config, model.name, f"{model.name}: config.json").config
-        except DeployfitError as error:
-            return [*differences, *str(error).splitlines()]
-        mine = model.config._asdict()
-        for field, value in there._asdict().items():
-            if mine[field] != value:
-                differences.append(f"{model.name}: {field} is {value} on the Hub, {mine[field]} in the catalogue")
+    published = model.row.total_params
+    if counted and published and counted != published:
+        differences.append(f"{model.name}: {counted:,} parameters on the Hub, {published:,} in the catalogue")
+    try:
+        there = read_blueprint(config, f"{model.name}: config.json", rows)
+    except DeployfitError as error:
+        return [*differences, *str(error).splitlines()]
+    if there != model.blueprint:
+        differing = list(_differing("", known, config)) or ["config.json describes other layers than the catalogue has"]
+        differences += [f"{model.name}: {each}" for each in differing]
     return differences
+
+
+def _differing(place: str, known: Mapping[str, object], config: Mapping[str, object]) -> Iterator[str]:
+    """Yield the numbers of a configuration that are others on the Hub."""
+    for key, mine in known.items():
+        there = config.get(key)
+        if isinstance(mine, Mapping) and isinstance(there, Mapping):
+            yield from _differing("" if key == "text_config" else f"{place}{key}.", mine, there)
+        elif mine != there:
+            yield f"{place}{key} is {_shown(there)} on the Hub, {_shown(mine)} in the catalogue"
+
+
+def _shown(value: object) -> str:
+    """Return a value of a configuration for a message."""
+    return str(value) if isinstance(value, bool | int | float | None) else quoted(value)

@@ -1,23 +1,30 @@
-"""Repositories of files: what a list of names and sizes says about the models in it."""
+"""Lists of files, of a repository or a folder: what names and sizes say about the models in it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from deployfit.errors import InputError, quoted
+from deployfit.parameters import param
+from deployfit.printable import printable
 
 OTHER = "other"
-FORMATS = {".gguf": "GGUF", ".safetensors": "safetensors", ".bin": "PyTorch", ".pt": "PyTorch", ".pth": "PyTorch"}
-READ = ("GGUF", "safetensors")
+GGUF = "GGUF"
+SAFETENSORS = "safetensors"
+FORMATS = {".gguf": GGUF, ".safetensors": SAFETENSORS, ".bin": "PyTorch", ".pt": "PyTorch", ".pth": "PyTorch"}
+READ = (GGUF, SAFETENSORS)
 MODEL = "model"
 MMPROJ = "mmproj"
+IMATRIX = "imatrix"  # what a quantizer was told, in a file of the models' format
 MOST_SHARDS = 10_000
 MOST_NAMED = 12  # files in a complaint
 
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<suffix>\.gguf|\.safetensors)")
+_SHARD = re.compile(
+    r"(?P<stem>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<suffix>\.gguf|\.safetensors)",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 class RepoFile(NamedTuple):
@@ -50,12 +57,18 @@ class FileGroup(NamedTuple):
     format: str
     role: str
     files: tuple[RepoFile, ...]
-    missing: int  # shards that the names promise and the repository does not have
+    missing: int  # shards that the names promise and that are not there
 
     @property
     def nbytes(self) -> int:
         """All shards together."""
         return sum(file.nbytes for file in self.files)
+
+    @property
+    def plain_name(self) -> str:
+        """The name without numbers of shards, which a file of its own and shards can have in common."""
+        stem, suffix, _ = _shard_of(self.files[0].name)
+        return stem + suffix
 
 
 def format_of(name: str) -> str:
@@ -68,27 +81,47 @@ def format_of(name: str) -> str:
     return FORMATS.get(dot + suffix, OTHER)
 
 
+def role_of(name: str) -> str:
+    """Return what a model file is for, by its name.
+
+    >>> role_of("mmproj-F16.gguf"), role_of("imatrix_unsloth.gguf"), role_of("Qwen3.5-4B-Q8_0.gguf")
+    ('mmproj', 'imatrix', 'model')
+    """
+    last = name.rpartition("/")[2].lower()
+    return next((role for role in (MMPROJ, IMATRIX) if role in last), MODEL)
+
+
 def group_files(files: Iterable[RepoFile]) -> list[FileGroup]:
-    """Return the model files of a repository, shards together, in the order of their names."""
-    groups: dict[str, list[RepoFile]] = {}
-    promised: dict[str, int] = {}
+    """Return the model files, shards together, in the order of their names.
+
+    Shards belong together if they have a stem and a number of shards in common.
+
+    >>> names = ["m-Q8_0.gguf", "m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00001-of-00003.gguf"]
+    >>> [(group.name, group.missing) for group in group_files(RepoFile(name, 1, "") for name in names)]
+    [('m-Q8_0-of-00002.gguf', 1), ('m-Q8_0-of-00003.gguf', 2), ('m-Q8_0.gguf', 0)]
+    """
+    groups: dict[tuple[str, str, int], list[RepoFile]] = {}
     for file in sorted(files):
-        if format_of(file.name) not in READ:
-            continue
-        match = _SHARD.fullmatch(file.name)
-        name = match["stem"] + match["suffix"] if match else file.name
-        groups.setdefault(name, []).append(file)
-        promised[name] = min(MOST_SHARDS, int(match["count"])) if match else 1
-    return [
-        FileGroup(
-            name=name,
-            format=format_of(name),
-            role=MMPROJ if MMPROJ in name.rpartition("/")[2].lower() else MODEL,
-            files=tuple(members),
-            missing=max(0, promised[name] - len(members)),
-        )
-        for name, members in groups.items()
-    ]
+        if format_of(file.name) in READ:
+            groups.setdefault(_shard_of(file.name), []).append(file)
+    names: dict[str, int] = {}
+    for stem, suffix, _ in groups:
+        names[stem + suffix] = names.get(stem + suffix, 0) + 1
+    found = []
+    for (stem, suffix, count), members in groups.items():
+        name = stem + suffix
+        if count and names[name] > 1:
+            name = f"{stem}-of-{count:05}{suffix}"
+        found.append(FileGroup(name, format_of(name), role_of(name), tuple(members), max(0, count - len(members))))
+    return sorted(found)
+
+
+def _shard_of(name: str) -> tuple[str, str, int]:
+    """Return a shard's stem and suffix and of how many it is one; 0 for a file of its own."""
+    match = _SHARD.fullmatch(name)
+    if match and 1 <= int(match["number"]) <= int(match["count"]) <= MOST_SHARDS:
+        return match["stem"], match["suffix"], int(match["count"])
+    return name, "", 0
 
 
 def bytes_by_format(repository: Repository) -> dict[str, int]:
@@ -100,20 +133,53 @@ def bytes_by_format(repository: Repository) -> dict[str, int]:
     return totals
 
 
-def choose_group(groups: Sequence[FileGroup], pattern: str | None, repo_id: str) -> FileGroup:
-    """Return the one model that a pattern names, or the one mmproj; raise InputError if it is none or several."""
-    named = [group for group in groups if pattern is None or _matches(group.name, pattern)]
+def choose_group(groups: Sequence[FileGroup], pattern: str | None, place: str) -> FileGroup:
+    """Return the one model that a pattern names, or the one mmproj; raise InputError if it is none or several.
+
+    A pattern without wildcards is a file's name, or how it ends: Q4_K_M.
+
+    >>> files = [RepoFile(f"m-{name}.gguf", 1, "") for name in ("Q4_K_M", "UD-Q4_K_M", "Q4_K_S", "Q8_0")]
+    >>> [choose_group(group_files(files), pattern, "a/b").name for pattern in ("Q4_K_M", "q8_0", "*_S.gguf")]
+    ['m-Q4_K_M.gguf', 'm-Q8_0.gguf', 'm-Q4_K_S.gguf']
+    """
+    named = list(groups) if pattern is None else _named(groups, pattern)
     models = [group for group in named if group.role == MODEL] or named
     if len(models) == 1:
         return models[0]
     listed = models or groups
-    names = (", ".join(group.name for group in listed[:MOST_NAMED]) or "none") + ", ..." * (len(listed) > MOST_NAMED)
+    names = ", ".join(printable(group.name) for group in listed[:MOST_NAMED]) or "none"
+    names += ", ..." * (len(listed) > MOST_NAMED)
     if not models:
         what = f"no model file matches {quoted(pattern)}" if pattern is not None else "no model file"
-        hint = "" if pattern is None or "*" in pattern else f" (a pattern: {quoted(f'*{pattern}*')})"
-        raise InputError(f"{quoted(repo_id)}: {what}{hint}; it has: {names}")
-    raise InputError(f"{quoted(repo_id)}: {len(models)} models; choose one with --file '*PATTERN*': {names}")
+        raise InputError(f"{quoted(place)}: {what}; it has: {names}")
+    raise InputError(f"{quoted(place)}: {len(models)} models; choose one with {param('file')} '*PATTERN*': {names}")
 
 
-def _matches(name: str, pattern: str) -> bool:
-    return any(fnmatchcase(each, pattern) for each in (name, name.rpartition("/")[2]))
+def _named(groups: Sequence[FileGroup], pattern: str) -> list[FileGroup]:
+    """Return the groups that a pattern may mean: those that it matches best."""
+    if any(mark in pattern for mark in "*?["):
+        from fnmatch import fnmatchcase
+
+        return [group for group in groups if any(fnmatchcase(each, pattern) for each in _names(group))]
+    exact = [group for group in groups if pattern in _names(group)]
+    if exact:
+        return exact
+    folded = pattern.casefold()
+    ending = [group for group in groups if _ends_with(_stem(group), folded)]
+    shortest = min((len(group.name) for group in ending), default=0)
+    return [group for group in ending if len(group.name) == shortest] or [
+        group for group in groups if folded in group.name.casefold()
+    ]
+
+
+def _names(group: FileGroup) -> tuple[str, ...]:
+    return (group.name, group.name.rpartition("/")[2], *(file.name for file in group.files))
+
+
+def _stem(group: FileGroup) -> str:
+    return group.name.rpartition("/")[2].rpartition(".")[0].casefold()
+
+
+def _ends_with(stem: str, word: str) -> bool:
+    """Return whether a name ends with a word that begins where a word can begin."""
+    return stem.endswith(word) and not stem.removesuffix(word)[-1:].isalnum()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from deployfit.errors import DataError, quoted
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
-from deployfit.formats.prefix import MOST_COUNT, MOST_TENSORS, NeedMore, Prefix, Span, first_bytes
+from deployfit.formats.untrusted import MOST_COUNT, MOST_TENSORS, NeedMore, Prefix, Span, first_bytes
 from deployfit.units import ceil_to
 
 __all__ = ["FileTensor", "GgufHeader", "NeedMore", "Scalar", "read_header"]
@@ -27,8 +27,11 @@ DEFAULT_ALIGNMENT = 32
 LEAST_ALIGNMENT, MOST_ALIGNMENT = 8, 2**20
 
 MOST_KEYS = 4096
-MOST_KEPT_STRING = 65_536  # bytes; a longer one, such as a chat template full of tools, is walked over
-MOST_NAME = 65_535  # bytes; the specification's bound of a key
+MOST_KEPT_STRING = 1024  # bytes; a longer one, such as a chat template, is walked over
+MOST_KEPT_NUMBERS = 4096  # in an array; a longer one, such as the tokens' scores, is walked over
+MOST_KEPT_IN_ALL = 262_144  # numbers in arrays
+MOST_KEY = 1024  # bytes; the specification allows more, and nobody uses more than 100
+MOST_TENSOR_NAME = 63  # bytes; GGML_MAX_NAME without the end
 MOST_STRINGS = 4_000_000  # in arrays; tokens and merges of the largest vocabularies of 2026 are below 1,000,000
 MOST_DIMENSIONS = 4
 
@@ -100,13 +103,14 @@ class FileTensor(NamedTuple):
 class GgufHeader(NamedTuple):
     """What a GGUF file says of itself.
 
-    Of arrays only the length is kept; strings longer than 64 KiB are left out. Types and values of `metadata` are as
-    the file has them: strings may hold anything, floats may be NaN.
+    Of arrays the lengths are kept, and the numbers of short ones, such as those with an entry per layer; strings longer
+    than 1 KiB are left out. Types and values are as the file has them: strings may hold anything, floats may be NaN.
     """
 
     version: int
     metadata: Mapping[str, Scalar]
     array_lengths: Mapping[str, int]
+    arrays: Mapping[str, tuple[int | float | bool, ...]]
     tensors: tuple[FileTensor, ...]
     data_start: int
 
@@ -127,15 +131,15 @@ def read_header(data: bytes, file_bytes: int, place: str) -> GgufHeader:
     prefix = first_bytes(data, file_bytes, place)
     cursor = _Cursor(prefix)
     version, tensor_count, key_count = _start(cursor)
-    metadata, array_lengths = _key_values(cursor, key_count, tensor_count * LEAST_TENSOR)
-    alignment = _alignment(prefix, metadata)
+    found = _key_values(cursor, key_count, tensor_count * LEAST_TENSOR)
+    alignment = _alignment(prefix, found.scalars)
     tensors = _tensors(cursor, tensor_count, alignment)
     data_start = min(ceil_to(cursor.position, alignment), file_bytes)
     prefix.check_spans(
         (Span(tensor.offset, tensor.offset + tensor.nbytes, tensor.name) for tensor in tensors),
         file_bytes - data_start,
     )
-    return GgufHeader(version, metadata, array_lengths, tensors, data_start)
+    return GgufHeader(version, *found, tensors, data_start)
 
 
 class _Cursor:
@@ -170,11 +174,11 @@ class _Cursor:
         except UnicodeDecodeError:
             raise self.fault("a string that is not UTF-8") from None
 
-    def name(self) -> str:
+    def name(self, most: int) -> str:
         """Read the name of a key or tensor: printable, not empty."""
-        name = self.string(MOST_NAME)
+        name = self.string(most)
         if name is None:
-            raise self.fault(f"a name of more than {MOST_NAME:,} bytes")
+            raise self.fault(f"a name of more than {most:,} bytes")
         self.prefix.check_name(name, self.what)
         return name
 
@@ -218,15 +222,23 @@ def _start(cursor: _Cursor) -> tuple[int, int, int]:
     return version, tensor_count, key_count
 
 
-def _key_values(cursor: _Cursor, count: int, tensor_bytes: int) -> tuple[dict[str, Scalar], dict[str, int]]:
-    """Return the scalars and strings, and the lengths of the arrays."""
-    metadata: dict[str, Scalar] = {}
-    array_lengths: dict[str, int] = {}
+class _KeyValues(NamedTuple):
+    """Scalars and strings, the lengths of the arrays, the numbers of short ones."""
+
+    scalars: dict[str, Scalar]
+    array_lengths: dict[str, int]
+    arrays: dict[str, tuple[int | float | bool, ...]]
+
+
+def _key_values(cursor: _Cursor, count: int, tensor_bytes: int) -> _KeyValues:
+    """Return the key-values."""
+    found = _KeyValues({}, {}, {})
     seen: set[str] = set()
+    left = MOST_KEPT_IN_ALL
     for number in range(1, count + 1):
         cursor.what = f"key-value {number}"
         cursor.least_rest = (count - number) * LEAST_KEY_VALUE + tensor_bytes
-        key = cursor.name()
+        key = cursor.name(MOST_KEY)
         cursor.what = f"key {quoted(key)}"
         if key in seen:
             raise cursor.fault("it stands there twice")
@@ -235,10 +247,14 @@ def _key_values(cursor: _Cursor, count: int, tensor_bytes: int) -> tuple[dict[st
         if key == ALIGNMENT_KEY and value_type != UNSIGNED:
             raise cursor.fault(f"value type {value_type}; expected {UNSIGNED}, a whole number of 32 bits")
         if value_type == ARRAY:
-            array_lengths[key] = _array(cursor)
+            length, numbers = _array(cursor, min(MOST_KEPT_NUMBERS, left))
+            found.array_lengths[key] = length
+            if numbers is not None:
+                found.arrays[key] = numbers
+                left -= length
         elif (value := _value(cursor, value_type)) is not None:
-            metadata[key] = value
-    return metadata, array_lengths
+            found.scalars[key] = value
+    return found
 
 
 def _value(cursor: _Cursor, value_type: int) -> Scalar | None:
@@ -251,19 +267,21 @@ def _value(cursor: _Cursor, value_type: int) -> Scalar | None:
     return value
 
 
-def _array(cursor: _Cursor) -> int:
-    """Walk over an array; return its length."""
+def _array(cursor: _Cursor, most_kept: int) -> tuple[int, tuple[int | float | bool, ...] | None]:
+    """Walk over an array; return its length, and its numbers if it holds so many at most."""
     element_type, count = cursor.unpack(ARRAY_START)
     if element_type == ARRAY:
         raise cursor.fault("an array of arrays")
     if element_type == STRING:
         cursor.walk_strings(count)
-    elif element_type in SCALARS:
-        cursor.skip(count * SCALARS[element_type].size)
-    else:
+        return count, None
+    if element_type not in SCALARS:
         raise cursor.fault(f"unknown value type {element_type}")
-    length: int = count
-    return length
+    layout = SCALARS[element_type]
+    begin = cursor.skip(count * layout.size)
+    if count > most_kept:
+        return count, None
+    return count, struct.unpack_from(f"<{count}{layout.format[-1]}", cursor.prefix.data, begin)
 
 
 def _alignment(prefix: Prefix, metadata: Mapping[str, Scalar]) -> int:
@@ -291,7 +309,7 @@ def _tensors(cursor: _Cursor, count: int, alignment: int) -> tuple[FileTensor, .
 
 
 def _tensor(cursor: _Cursor) -> FileTensor:
-    name = cursor.name()
+    name = cursor.name(MOST_TENSOR_NAME)
     cursor.what = f"tensor {quoted(name)}"
     (dimensions,) = cursor.unpack(U32)
     if not 1 <= dimensions <= MOST_DIMENSIONS:

@@ -1,26 +1,41 @@
 """Reading the header of a safetensors file, of which nothing is believed.
 
 Source: safetensors' tensor.rs (2026-05-12). What that reader refuses is refused here, except for gaps between
-tensors and after them.
+tensors and after them. The header is read record by record, so that it takes hardly more memory than its bytes.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import struct
-from typing import Any, NamedTuple, NoReturn, TypeGuard
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeGuard
 
-from deployfit.errors import quoted
-from deployfit.formats.prefix import MOST_COUNT, MOST_TENSORS, NeedMore, Prefix, Span, first_bytes
+from deployfit.errors import DataError, quoted
+from deployfit.formats.untrusted import (
+    MOST_COUNT,
+    MOST_TENSORS,
+    NeedMore,
+    Prefix,
+    Span,
+    first_bytes,
+    whole_number,
+)
 
 __all__ = ["NeedMore", "StoredTensor", "read_header"]
 
 LENGTH = struct.Struct("<Q")
 METADATA = "__metadata__"
-MARKS = (b"{", b"[", b",", b":")
-MOST_BYTES = 25_000_000  # as huggingface_hub's parser; safetensors' own bound, 100 MB, could take 1 GB to read
-MOST_DIGITS = 20  # 64 bits
-MOST_MARKS = 2_000_000  # before JSON is parsed; a record of a tensor has about 14
+MOST_BYTES = 25_000_000  # as huggingface_hub's parser; safetensors' own bound is 100 MB
+MOST_NAME = 4096  # bytes of a tensor's name, as JSON writes it
+MOST_RECORD = 1024  # bytes of a tensor's record; real ones have some 100
+MOST_METADATA = 10_000  # entries
+CHUNK = 1 << 20
+
+BLANKS = re.compile(rb"[ \t\n\r]*+")
+STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+"')
 
 DTYPE_BITS = {
     "BOOL": 8,
@@ -68,7 +83,7 @@ def read_header(data: bytes, file_bytes: int, place: str) -> tuple[StoredTensor,
     2542796800
     >>> read_header(data[:20], len(data) + 2542796800, "a.safetensors")
     Traceback (most recent call last):
-    deployfit.formats.prefix.NeedMore: at least 95 bytes of the file are needed
+    deployfit.formats.untrusted.NeedMore: at least 95 bytes of the file are needed
     """
     prefix = first_bytes(data, file_bytes, place)
     prefix.need(LENGTH.size, "the length of the header")
@@ -79,59 +94,152 @@ def read_header(data: bytes, file_bytes: int, place: str) -> tuple[StoredTensor,
     if MOST_BYTES < header_bytes <= file_bytes:
         raise prefix.fault(f"a header of {header_bytes:,} bytes; at most {MOST_BYTES:,} are read")
     prefix.need(data_start, "the header")
-    records = _parsed(prefix, data[LENGTH.size : data_start])
-    tensors, spans = [], []
-    for name, record in records.items():
-        tensor, span = _tensor(prefix, name, record)
-        tensors.append(tensor)
+    tensors: dict[str, StoredTensor] = {}
+    spans = []
+    for name, record in _records(prefix, data_start):
+        if name in tensors:
+            raise prefix.fault(f"{quoted(name)} is there twice")
+        tensors[name], span = _tensor(prefix, name, record)
         spans.append(span)
+        if len(tensors) > MOST_TENSORS:
+            raise prefix.fault(f"more than {MOST_TENSORS:,} tensors")
     prefix.check_spans(spans, file_bytes - data_start)
-    return tuple(tensors)
+    return tuple(tensors.values())
 
 
-def _parsed(prefix: Prefix, header: bytes) -> dict[str, Any]:
-    """Return the records of the tensors by name."""
-    if sum(header.count(mark) for mark in MARKS) > MOST_MARKS:
-        raise prefix.fault("the header holds far more than records of tensors")
+class _Header:
+    """Walks over the bytes of the header, which are JSON."""
+
+    def __init__(self, prefix: Prefix, end: int) -> None:
+        self.prefix = prefix
+        self.data = prefix.data
+        self.position = LENGTH.size
+        self.end = end
+        self.faults: list[str] = []
+        self._decode = _decoder(self.faults).raw_decode
+
+    def not_json(self) -> DataError:
+        """Return the error for what is no JSON, with the reason if there is one to tell."""
+        return self.prefix.fault("the header is not JSON" + "".join(f": {fault}" for fault in self.faults[:1]))
+
+    def check_text(self) -> None:
+        """Raise DataError unless all of it is UTF-8."""
+        decode = codecs.getincrementaldecoder("utf-8")().decode
+        try:
+            for at in range(self.position, self.end, CHUNK):
+                decode(self.data[at : min(at + CHUNK, self.end)])
+            decode(b"", True)
+        except UnicodeDecodeError:
+            raise self.not_json() from None
+
+    def at(self, letter: bytes) -> bool:
+        """Whether this letter comes next."""
+        return self.data.startswith(letter, self.position, self.end)
+
+    def skip_blanks(self) -> None:
+        """Step over blanks; there may be megabytes of them, for the data to be aligned."""
+        match = BLANKS.match(self.data, self.position, self.end)
+        self.position = match.end() if match else self.position
+
+    def take(self, *letters: bytes) -> bytes:
+        """Step over one of these letters and the blanks around it."""
+        self.skip_blanks()
+        for letter in letters:
+            if self.at(letter):
+                self.position += 1
+                self.skip_blanks()
+                return letter
+        raise self.not_json()
+
+    def skip_string(self) -> int:
+        """Step over a string, however long it is; return where it begins."""
+        match = STRING.match(self.data, self.position, self.end)
+        if match is None:
+            raise self.not_json()
+        self.position = match.end()
+        return match.start()
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of an object; after each, its value must be read."""
+        self.take(b"{")
+        while not self.at(b"}"):
+            begin = self.skip_string()
+            if self.position - begin > MOST_NAME:
+                raise self.prefix.fault(f"a name of more than {MOST_NAME:,} bytes")
+            key = json.loads(self.data[begin : self.position])
+            self.take(b":")
+            yield key
+            if self.take(b",", b"}") == b"}":
+                return
+            if self.at(b"}"):
+                raise self.not_json()
+        self.position += 1
+
+    def record(self, name: str) -> Any:
+        """Read the record of a tensor; a letter a byte, so that where it ends is where the bytes do."""
+        text = self.data[self.position : min(self.position + MOST_RECORD, self.end)].decode("latin-1")
+        try:
+            record, length = self._decode(text)
+        except (ValueError, RecursionError):
+            if len(text) == MOST_RECORD and not self.faults:
+                what = f"tensor {quoted(name)}: a record of more than {MOST_RECORD:,} bytes"
+                raise self.prefix.fault(what) from None
+            raise self.not_json() from None
+        self.position += length
+        return record
+
+
+def _decoder(faults: list[str]) -> json.JSONDecoder:
+    """Return a reader of JSON that notes why it does not take something."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise prefix.fault(f"{quoted(_first_twice(pairs))} stands there twice")
+            faults.append("a key is there twice")
+            raise ValueError
         return found
 
-    def constant(name: str) -> NoReturn:
-        raise prefix.fault(f"the header is not JSON: it holds {name}")
+    def constant(name: str) -> None:
+        faults.append(f"it holds {name}")
+        raise ValueError
 
     def whole(digits: str) -> int:
-        if len(digits) > MOST_DIGITS:  # the time for int() grows with the square of them
-            raise prefix.fault(f"the header holds a number of {len(digits):,} digits")
-        return int(digits)
+        try:
+            return whole_number(digits)
+        except ValueError as error:
+            faults.append(f"it holds {error}")
+            raise
 
-    try:
-        records = json.loads(header.decode(), object_pairs_hook=unique, parse_int=whole, parse_constant=constant)
-    except (ValueError, RecursionError):  # not UTF-8, not JSON; too deep
-        raise prefix.fault("the header is not JSON") from None
-    if not isinstance(records, dict):
-        raise prefix.fault("not a safetensors file: its header is not a JSON object")
-    _check_metadata(prefix, records.pop(METADATA, {}))
-    if len(records) > MOST_TENSORS:
-        raise prefix.fault(f"{len(records):,} tensors; at most {MOST_TENSORS:,} are read")
-    return records
+    return json.JSONDecoder(object_pairs_hook=unique, parse_int=whole, parse_constant=constant)
 
 
-def _first_twice(pairs: list[tuple[str, Any]]) -> str:
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            return name
-        seen.add(name)
-    raise AssertionError("every name is there once")
+def _records(prefix: Prefix, end: int) -> Iterator[tuple[str, Any]]:
+    """Yield names and records of the tensors."""
+    header = _Header(prefix, end)
+    header.check_text()
+    metadata_seen = False
+    for name in header.keys():  # noqa: SIM118 (no mapping)
+        if name != METADATA:
+            yield name, header.record(name)
+        elif metadata_seen:
+            raise prefix.fault(f"{METADATA} is there twice")
+        else:
+            metadata_seen = True
+            _walk_metadata(header)
+    header.skip_blanks()
+    if header.position < end:
+        raise header.not_json()
 
 
-def _check_metadata(prefix: Prefix, metadata: object) -> None:
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise prefix.fault(f"{METADATA}: expected an object of strings")
+def _walk_metadata(header: _Header) -> None:
+    """Step over the notes that whoever wrote the file left in it: texts by name."""
+    expected = header.prefix.fault(f"{METADATA}: expected an object of strings")
+    if not header.at(b"{"):
+        raise expected
+    for number, _ in enumerate(header.keys()):
+        if not header.at(b'"') or number >= MOST_METADATA:
+            raise expected
+        header.skip_string()
 
 
 def _tensor(prefix: Prefix, name: str, record: object) -> tuple[StoredTensor, Span]:

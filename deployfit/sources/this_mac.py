@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from deployfit.errors import InputError
-from deployfit.hardware import Mac
+from deployfit.hardware.mac import Mac
+from deployfit.parameters import param
 from deployfit.units import MIB
 
 KEYS = ("hw.memsize", "machdep.cpu.brand_string", "kern.osproductversion")
 WIRED_LIMIT_KEY = "iogpu.wired_limit_mb"
-WAY_OUT = "say which Mac is meant, such as --mac 32 or --mac 'M4 Max 64'"
+WAY_OUT = f"say which Mac is meant with {param('mac')}, such as 32 or 'M4 Max 64'"
 
 
 class ThisMac(NamedTuple):
@@ -32,7 +33,9 @@ def this_mac() -> ThisMac:
         raise InputError(f"this Mac has no Apple silicon; {WAY_OUT}")
     wired_limit_bytes = _number(_sysctl(WIRED_LIMIT_KEY)) * MIB
     if wired_limit_bytes > memory:
-        raise InputError(f"sysctl says {WIRED_LIMIT_KEY} is above the memory; say the limit with --wired-limit 28g")
+        raise InputError(
+            f"sysctl says {WIRED_LIMIT_KEY} is above the memory; say the limit with {param('wired_limit')} 28g"
+        )
     chip = brand.removeprefix("Apple ")
     return ThisMac(mac=Mac(chip=chip, memory_bytes=memory), macos=macos, wired_limit_bytes=wired_limit_bytes)
 

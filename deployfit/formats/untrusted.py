@@ -1,15 +1,19 @@
-"""The first bytes of a file that anybody may have uploaded: asking for more of them, or refusing them in one line."""
+"""What anybody may have uploaded: asking for more of a file's first bytes, or refusing them in one line."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deployfit.errors import DataError, quoted
 
-MOST_HEADER_BYTES = 100_000_000  # the largest GGUF headers of 2026 have some 20 MB
+MOST_HEADER_BYTES = 64_000_000  # the largest GGUF headers of 2026 have some 20 MB
 MOST_TENSORS = 65_536
 MOST_COUNT = 2**63 - 1  # what ggml and safetensors can count
+MOST_MARKS = 1_000_000  # of JSON that is read as a whole; each can take 75 bytes of memory
+MOST_DIGITS = 20  # of a whole number: 64 bits. The time for int() grows with the square of them
+MARKS = (b"{", b"[", b",", b":")
 
 
 class NeedMore(Exception):
@@ -46,7 +50,7 @@ class Prefix(NamedTuple):
 
         >>> Prefix(b"GGUF", 1000, "a.gguf").need(24, "the header", 100)
         Traceback (most recent call last):
-        deployfit.formats.prefix.NeedMore: at least 124 bytes of the file are needed
+        deployfit.formats.untrusted.NeedMore: at least 124 bytes of the file are needed
         """
         least = end + least_rest
         if least > self.file_bytes:
@@ -93,3 +97,40 @@ def first_bytes(data: bytes, file_bytes: int, place: str) -> Prefix:
     if len(data) > file_bytes:
         raise prefix.fault(f"{len(data):,} bytes came of a file that is said to have {file_bytes:,}")
     return prefix
+
+
+def whole_number(digits: str) -> int:
+    """Return a whole number of JSON; raise ValueError for one that no field of anything has room for."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def read_json(content: bytes, place: str) -> Any:
+    """Return what a JSON text says; raise DataError if it says nothing, or more than anything that is read.
+
+    >>> read_json(b'{"bits": 4}', "config.json")
+    {'bits': 4}
+    >>> read_json(b"<html>", "config.json")
+    Traceback (most recent call last):
+    deployfit.errors.DataError: config.json is not JSON
+    """
+    if sum(map(content.count, MARKS)) > MOST_MARKS:
+        raise DataError([f"{place} holds far more than it should"])
+    try:
+        return json.loads(content.decode("utf-8-sig"), parse_int=whole_number, parse_constant=_stand_in)
+    except (ValueError, RecursionError):
+        raise DataError([f"{place} is not JSON"]) from None
+
+
+def _stand_in(name: str) -> str:
+    """Return NaN and Infinity as texts: published configurations hold them, and they are no number of anything."""
+    return name
+
+
+def read_object(content: bytes, place: str) -> dict[str, Any]:
+    """Return the object that a JSON text is; raise DataError if it is none."""
+    value = read_json(content, place)
+    if not isinstance(value, dict):
+        raise DataError([f"{place} is not an object"])
+    return value
