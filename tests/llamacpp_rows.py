@@ -22,4 +22,5 @@ def settings_of(row: Mapping[str, str]) -> LlamaCppSettings:
         ubatch=int(row["n_ubatch"]),
         kv_unified=row.get("kv_unified") == "1",
         swa_full=row.get("swa_full") == "1",
+        flash_attn=row.get("flash_attn") != "off",
     )

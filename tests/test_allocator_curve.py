@@ -1,7 +1,4 @@
-"""The curve of llama.cpp's compute buffers against a plain replay for one number of cells at a time.
-
-The plain replay shares the list of steps with deployfit, and nothing else: it knows numbers, no lines and no ranges.
-"""
+"""The curve of llama.cpp's compute buffers against a plain replay for one number of cells at a time."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_allocator import plain_peak
 
 from deployfit.catalogue import models
 from deployfit.formats.ggml import TENSOR_TYPES
@@ -21,47 +19,6 @@ from deployfit.runtimes.llamacpp.batch import Batch
 from deployfit.runtimes.llamacpp.engine import RUNTIME
 from deployfit.runtimes.llamacpp.graph import build_graph
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
-
-OPEN_END = 1 << 62
-
-
-def plain_peak(program: Program, cells: int) -> int:
-    """Return the highest address, by ggml's allocator in plain numbers."""
-    free = [[0, OPEN_END]]
-    places: dict[int, int] = {}
-    peak = 0
-    for action, slot, line, old in program.steps:
-        per_cell, fixed = divmod(line, CELL)
-        size = fixed + per_cell * cells
-        if action is Action.TAKE_OVER:
-            places[slot] = places[old]
-        elif action is Action.TAKE:
-            fitting = [(end - start, -index) for index, (start, end) in enumerate(free[:-1]) if end - start >= size]
-            block = free[-min(fitting)[1]] if fitting else free[-1]
-            places[slot] = block[0]
-            block[0] += size
-            peak = max(peak, block[0])
-            if block[0] == block[1]:
-                del free[next(index for index, each in enumerate(free) if each is block)]
-        else:
-            give(free, places[slot], places[slot] + size)
-    return peak
-
-
-def give(free: list[list[int]], start: int, end: int) -> None:
-    for index, block in enumerate(free):
-        if block[1] == start:
-            block[1] = end
-            if index + 1 < len(free) and free[index + 1][0] == end:
-                block[1] = free.pop(index + 1)[1]
-            return
-        if block[0] == end:
-            block[0] = start
-            if index and free[index - 1][1] == start:
-                free[index - 1][1] = free.pop(index)[1]
-            return
-    later = [index for index, block in enumerate(free) if block[0] >= start]
-    free.insert(min(later, default=len(free)), [start, end])
 
 
 @lru_cache
@@ -143,23 +100,32 @@ HOWS = [
     for kv_type in ("f16", "q4_0", "f32")
     for parallel, ubatch in ((1, 128), (1, 512), (3, 700))
 ]
+LINES = [(name, how) for name in ("Qwen3.5-122B-A10B", "Qwen3.5-27B") for how in HOWS]
+LINES += [
+    ("gpt-oss-20b", LlamaCppSettings(1)),
+    ("gpt-oss-20b", LlamaCppSettings(1, parallel=3, ubatch=700, kv_unified=True)),
+    ("gpt-oss-20b", LlamaCppSettings(1, "f32", "f32", swa_full=True)),
+    ("Gemma-4-E4B", LlamaCppSettings(1, flash_attn=False)),
+    ("DeepSeek-V3.2", LlamaCppSettings(1)),  # its indexer picks 2,048 tokens
+]
 
 
-@pytest.mark.parametrize("name", ["Qwen3.5-122B-A10B", "Qwen3.5-27B"])
-@pytest.mark.parametrize("how", HOWS, ids=RUNTIME.headline)
+@pytest.mark.parametrize(("name", "how"), LINES)
 def test_memory_grows_in_straight_lines_up_to_where_the_runtime_says(name: str, how: LlamaCppSettings) -> None:
     """At every step of the context; with F32 caches the allocator's rare holes begin within a piece."""
     blueprint, step = models()[name].blueprint, RUNTIME.context_step(how)
     last = blueprint.trained_context // step
-    grown = [
-        [part.nbytes for part in RUNTIME.running(blueprint, how.with_context(step * (each + 1)), Options(mtp=True))]
-        for each in range(last)
-    ]
+    options = Options(mtp=bool(blueprint.drafts))
+    settings = [how.with_context(step * (each + 1)) for each in range(last)]
+    grown = [[part.nbytes for part in RUNTIME.running(blueprint, each, options)] for each in settings]
+    least = [RUNTIME.least_bytes(blueprint, each, options) for each in settings]
+    assert least == sorted(least)
+    assert all(bound <= sum(figures) for bound, figures in zip(least, grown, strict=True))
     first, lines = 0, 0
     while first < last:
-        until = RUNTIME.straight_until(blueprint, how.with_context(step * (first + 1)), Options()) // step - 1
+        until = RUNTIME.straight_until(blueprint, settings[first], Options()) // step - 1
         assert first <= until < last
         for figures in zip(*grown, strict=True):
             assert len({later - figure for figure, later in pairwise(figures[first : until + 1])}) <= 1
         first, lines = until + 1, lines + 1
-    assert lines < 200
+    assert lines < 300

@@ -8,7 +8,7 @@ from llamacpp_rows import qwen35, settings_of
 from deployfit.catalogue import models
 from deployfit.quants.weights import Options
 from deployfit.runtimes.llamacpp.caches import kv_cache_bytes, state_bytes
-from deployfit.runtimes.llamacpp.compute import buffers_of, least_compute_bytes
+from deployfit.runtimes.llamacpp.compute import buffers_of
 from deployfit.runtimes.llamacpp.engine import RUNTIME
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.units import MIB
@@ -33,7 +33,8 @@ def test_device_memory_equals_the_allocator_on_every_row() -> None:
     wrong = []
     for row in rows:
         blueprint, settings = qwen35(row), settings_of(row)
-        compute = buffers_of(blueprint).buffers(settings)
+        buffers = buffers_of(blueprint)
+        compute = buffers.buffers(settings)
         counted = (
             kv_cache_bytes(blueprint, settings) + state_bytes(blueprint, settings),
             compute.device_bytes,
@@ -42,7 +43,7 @@ def test_device_memory_equals_the_allocator_on_every_row() -> None:
         if counted != (int(row["dev_context"]), int(row["dev_compute"]), int(row["host_compute"])):
             wrong.append(row)
         assert compute.device_upper_bytes >= compute.device_bytes
-        assert least_compute_bytes(blueprint, settings) <= compute.total_bytes
+        assert buffers.least_bytes(settings) <= compute.total_bytes
     assert (len(rows), wrong) == (365, [])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployfit.layers.attention import Attention, LatentAttention
-from deployfit.layers.blueprint import Blueprint, Mixer
+from deployfit.layers.blueprint import Blueprint, Mixer, Recurrent
 
 NO_END = 1 << 62  # more cells than any cache has
 
@@ -37,7 +37,7 @@ class Kinds:
         self.indexed_cells = indexers[0].top if indexers else NO_END
         self.recurrent_layers = self.state_elements = 0
         for mixer, count in counts.items():
-            if not isinstance(mixer, Attention | LatentAttention):
+            if isinstance(mixer, Recurrent):
                 self.recurrent_layers += count
                 self.state_elements += count * (mixer.state_elements + mixer.conv_elements)
         self.cached_layers = sum(count for _, count in self.caches)
