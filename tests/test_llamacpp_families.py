@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import pytest
 from conftest import engine_rows
@@ -24,7 +25,7 @@ from deployfit.runtimes.llamacpp.refusals import check
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 
 # Where the engine asks the file, and the files that were handed over say nothing: see tests/data/README.md.
-NOT_IN_THE_FILES = {
+NOT_IN_THE_FILES: Mapping[str, Mapping[str, Any]] = {
     "deepseek2": {"normalized": False, "scaled": False},
     "deepseek32": {"normalized": False, "scaled": False},
     "glm4moe": {"normalized": False, "scaled": False},
