@@ -209,31 +209,35 @@ class _Replay:
 
 def compiled(nodes: Sequence[Tensor]) -> Program:
     """Return the program of a graph: place each node, then let go of what it was the last to read."""
-    recorder = _Recorder()
+    recorder = Recorder()
     for node in nodes:
         recorder.place(node)
     return Program(tuple(recorder.steps))
 
 
-class _Recorder:
+class Recorder:
+    """Notes what happens to places in the arena as nodes are computed in their order."""
+
     def __init__(self) -> None:
         self.steps: list[tuple[Action, int, int, int]] = []
         self._slots = 0
 
     def place(self, node: Tensor) -> None:
+        """Give a node its place, and give up what it was the last to read."""
         if node.root is None and not node.external:
             operand = self._spent_operand(node) if node.op in IN_PLACE_OPS else None
             node.slot = self._slots
             self._slots += 1
             if operand is None:
-                self._note(Action.TAKE, node)
+                self.note(Action.TAKE, node)
             else:
-                self._note(Action.TAKE_OVER, node, operand.slot)
+                self.note(Action.TAKE_OVER, node, operand.slot)
                 operand.slot = NO_SLOT
         for source in node.sources:
             self._drop_reader(source)
 
-    def _note(self, action: Action, tensor: Tensor, old: int = NO_SLOT) -> None:
+    def note(self, action: Action, tensor: Tensor, old: int = NO_SLOT) -> None:
+        """Append a step."""
         size = ceil_to(tensor.size, ALIGNMENT) + CELL * tensor.per_cell
         self.steps.append((action, tensor.slot, size, old))
 
@@ -262,5 +266,5 @@ class _Recorder:
     def _free(self, tensor: Tensor) -> None:
         """Give a place back; outputs keep theirs."""
         if tensor.slot != NO_SLOT and not tensor.is_output:
-            self._note(Action.GIVE, tensor)
+            self.note(Action.GIVE, tensor)
             tensor.slot = NO_SLOT

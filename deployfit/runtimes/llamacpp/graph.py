@@ -31,11 +31,18 @@ IN_LAST_LAYER, BEFORE_NORM, AFTER_NORM = "last_layer", "before_norm", "after_nor
 def build_graph(blueprint: Blueprint, batch: Batch, layers: tuple[Layer, ...]) -> ModelGraph:
     """Return the graph with these layers of the model."""
     graph = ModelGraph(blueprint, batch)
+    add_layers(graph, layers)
+    return graph
+
+
+def add_layers(graph: ModelGraph, layers: tuple[Layer, ...]) -> None:
+    """Append these layers to a graph that is empty, and the head."""
     stream = _Stream(graph)
     for index, layer in enumerate(layers):
+        graph.layer = index
         stream.add_layer(layer, is_last=index + 1 == len(layers))
+    graph.layer = len(layers)
     stream.add_head()
-    return graph
 
 
 class _Stream:

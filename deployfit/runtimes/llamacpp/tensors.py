@@ -77,7 +77,9 @@ class Tensor:
 
 
 class Graph:
-    """Builder of the list of nodes."""
+    """Builder of the list of nodes; `layer` is the number of the one that is being built, the head's after all."""
+
+    layer = 0
 
     def __init__(self) -> None:
         self.leaves: list[Tensor] = []
