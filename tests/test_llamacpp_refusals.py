@@ -109,13 +109,13 @@ def test_a_window_is_cached_with_a_micro_batch_unless_all_is() -> None:
         part = RUNTIME.running(blueprint, settings, Options())[0]
         return part.nbytes, part.detail
 
-    everywhere = "24 of 24 layers have one"
-    assert cache() == (12 * (32_768 + 768) * cell, f"{everywhere}, 12 of them for 768 tokens")
-    assert cache(ubatch=2_048) == (12 * (32_768 + 2_304) * cell, f"{everywhere}, 12 of them for 2,304 tokens")
-    assert cache(parallel=4) == (12 * (32_768 + 4 * 768) * cell, f"{everywhere}, 12 of them for 768 tokens")
+    everywhere = "24 of 24 layers"
+    assert cache() == (12 * (32_768 + 768) * cell, f"{everywhere}, 12 for 768 tokens")
+    assert cache(ubatch=2_048) == (12 * (32_768 + 2_304) * cell, f"{everywhere}, 12 for 2,304 tokens")
+    assert cache(parallel=4) == (12 * (32_768 + 4 * 768) * cell, f"{everywhere}, 12 for 768 tokens")
     assert cache(parallel=4, kv_unified=True) == (
         12 * (32_768 + 1_024) * cell,
-        f"{everywhere}, 12 of them for 1,024 tokens",
+        f"{everywhere}, 12 for 1,024 tokens",
     )
-    assert cache(swa_full=True) == (24 * 32_768 * cell, everywhere)
-    assert cache(context_tokens=512) == (24 * 512 * cell, everywhere)
+    assert cache(swa_full=True) == (24 * 32_768 * cell, f"{everywhere} have one")
+    assert cache(context_tokens=512) == (24 * 512 * cell, f"{everywhere} have one")

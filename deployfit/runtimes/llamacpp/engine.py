@@ -60,7 +60,7 @@ class LlamaCpp:
         cache, state = kv_cache_bytes(blueprint, settings), state_bytes(blueprint, settings)
         parts = [_part("kv_cache", "KV cache", cache, Basis.EXACT, _cache_detail(blueprint, settings))]
         if state:
-            detail = f"{_share(blueprint, kinds_of(blueprint).recurrent_layers)} have one, fixed per sequence"
+            detail = f"{_share(blueprint, kinds_of(blueprint).recurrent_layers)}, fixed per sequence"
             parts.append(_part("recurrent_state", "recurrent state", state, Basis.EXACT, detail))
         compute = buffers_of(blueprint).buffers(settings)
         label = "compute buffers"
@@ -184,11 +184,10 @@ def _share(blueprint: Blueprint, layers: int) -> str:
 
 def _cache_detail(blueprint: Blueprint, settings: LlamaCppSettings) -> str:
     kinds, window = kinds_of(blueprint), sliding_limit(blueprint, settings)
-    detail = f"{_share(blueprint, kinds.cached_layers)} have one"
+    share = _share(blueprint, kinds.cached_layers)
     if window >= settings.cells:
-        return detail
-    sliding = sum(count for mixer, count in kinds.caches if slides(mixer))
-    return f"{detail}, {sliding} of them for {window:,} tokens"
+        return f"{share} have one"
+    return f"{share}, {sum(count for mixer, count in kinds.caches if slides(mixer))} for {window:,} tokens"
 
 
 def _mmproj_bytes(blueprint: Blueprint) -> int:
