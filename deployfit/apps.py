@@ -95,7 +95,7 @@ def app_of(name: str | None, runtime: str, apps: Sequence[App]) -> App:
     raise InputError(f"{param('app')}: {found[0].title} does not run on {runtime}; choose {_others(runtime, apps)}")
 
 
-USUAL = ("llama-server", "mlx_lm.generate")  # what is meant where no application is named
+USUAL = ("llama-bench", "mlx_lm.generate")  # what is meant where no application is named
 
 
 def _others(runtime: str, apps: Sequence[App]) -> str:
@@ -106,7 +106,7 @@ def defaults_of(app: App, rows: Sequence[Default], typed: Mapping[str, str]) -> 
     """Return what the application sets beside what was typed, by parameter; rules are among the values.
 
     >>> from deployfit.catalogue import rows
-    >>> app = app_of(None, "llama.cpp", rows(APPS))
+    >>> app = app_of("llama-server", "llama.cpp", rows(APPS))
     >>> [defaults_of(app, rows(DEFAULTS), typed).get("kv_unified") for typed in ({}, {"parallel": "4"})]
     ['true', None]
     """
