@@ -10,7 +10,7 @@ from deployfit.architectures.registry import ArchitectureRow, read_blueprint
 from deployfit.errors import DeployfitError, quoted
 from deployfit.models import Model
 from deployfit.quants.published_sizes import PublishedSize, is_model
-from deployfit.quants.publishers import Publisher
+from deployfit.quants.publishers import Publisher, matches
 from deployfit.quants.weights import GGUF
 from deployfit.repository import MODEL, FileGroup, Repository, group_files
 
@@ -32,15 +32,17 @@ def repositories(
     found = {}
     for size in sizes:
         publisher = publishers.get(size.publisher)
-        if publisher is None or publisher.row.joined or size.model not in models or "-MTP-" in size.repo:
+        row = publisher.rows.get(size.format) if publisher else None
+        if row is None or row.joined or size.model not in models or "-MTP-" in size.repo:
             continue
-        recipe = "" if publisher.row.format == GGUF else size.recipe
-        found[size.repo] = RepositoryToAsk(size.repo, size.publisher, size.model, recipe, publisher.row.format)
+        recipe = "" if row.format == GGUF else size.recipe
+        found[size.repo] = RepositoryToAsk(size.repo, size.publisher, size.model, recipe, row.format)
     for publisher in publishers.values():
-        if publisher.row.format == GGUF and not publisher.row.joined:
-            for model in models:
-                repo_id = publisher.row.repo.format(model=model)
-                found.setdefault(repo_id, RepositoryToAsk(repo_id, publisher.row.name, model, "", GGUF))
+        gguf = publisher.rows.get(GGUF)
+        if gguf is not None and not gguf.joined:
+            for model in (each for each in models if matches(each, gguf.models)):
+                repo_id = gguf.repo.format(model=model)
+                found.setdefault(repo_id, RepositoryToAsk(repo_id, publisher.name, model, "", GGUF))
     return sorted(found.values())
 
 
@@ -68,7 +70,7 @@ def sizes_of(
     What is empty, or there twice under one recipe in different sizes, is no size that one can go by.
     """
     groups = [group for group in group_files(repository.files) if group.role == MODEL and not group.missing]
-    parts = publisher.contents(asked.model)
+    parts = publisher.contents(asked.format, asked.model)
 
     def row(recipe: str, nbytes: int) -> PublishedSize:
         return PublishedSize(

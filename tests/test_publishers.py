@@ -53,7 +53,11 @@ def contents(size: PublishedSize, rule: PublisherRecipe) -> tuple[str, ...]:
 
 
 SOLVED = [(size, rule) for size in published_sizes() for rule in [solved(size)] if rule]
-EXACT = [(size, rule) for size, rule in SOLVED if size.is_exact]
+EXACT = [
+    (size, rule)
+    for size, rule in SOLVED
+    if size.is_exact and size.of != "repository" and size.confidence != "low"  # a list that nothing bears out
+]
 ROUNDED = [
     (size, rule)
     for size, rule in SOLVED
@@ -76,19 +80,22 @@ def test_rounded_sizes_within_their_rounding(size: PublishedSize, rule: Publishe
 
 
 def test_what_is_claimed_is_not_little() -> None:
-    plain = [size for size, _ in EXACT if size.publisher == "unsloth" and not size.recipe.startswith("UD-")]
-    all_plain = [
-        size
-        for size in published_sizes()
-        if size.publisher == "unsloth"
+    """Of the family that recipes were solved on first, every plain recipe of unsloth's is."""
+    plain = [size for size, _ in EXACT if is_plain(size)]
+    assert [name_of(size) for size in published_sizes() if is_plain(size) and size not in plain] == []
+    assert len(plain) == 105
+    assert len(EXACT) == 288
+    assert len(ROUNDED) == 41
+
+
+def is_plain(size: PublishedSize) -> bool:
+    return (
+        size.publisher == "unsloth"
         and size.is_exact
+        and size.model.startswith(("Qwen3.5", "Qwen3.6", "Qwen3.8"))
         and not size.recipe.startswith(("UD-", "mmproj"))
         and "upload before" not in size.note
-    ]
-    assert [name_of(size) for size in all_plain if size not in plain] == []
-    assert len(plain) == 105
-    assert len(EXACT) == 226
-    assert len(ROUNDED) == 35
+    )
 
 
 # Published figures that no rule was made from: a size that was seen after the rule stood, and counts of tensors
@@ -179,7 +186,8 @@ def test_a_model_that_exists_nowhere_has_no_publisher_s_files() -> None:
 
 def test_a_rule_is_a_guess_on_models_that_it_was_not_solved_on() -> None:
     """One of a pattern that matches, but of which nobody saw a file: assumed, and said so."""
-    kin = own_model("Qwen3.5-10B", models()["Qwen3.5-9B"].blueprint, "given")
+    known = models()["Qwen3.5-9B"]
+    kin = known._replace(row=known.row._replace(name="Qwen3.5-10B"))
     weights = publishers()["mlx-community"].quant("8bit").weights(kin, Options())
     assert weights.basis is Basis.ASSUMED
     assert "no size of mlx-community:8bit is known; counted by its recipe on other models" in weights.notes[0]
@@ -192,8 +200,8 @@ def test_rules_do_not_depend_on_the_order_in_which_models_are_named() -> None:
     """What a rule overrides is found by its name, so that swapping two models changes nothing."""
     recipes = catalogue.rows(PUBLISHER_RECIPES)
     swapped = [rule._replace(models=rule.models[::-1], solved_on=rule.solved_on[::-1]) for rule in recipes]
-    (row,) = [row for row in catalogue.rows(PUBLISHERS) if row.name == "unsloth"]
-    before, after = (Publisher(row, rules, published_sizes()) for rules in (recipes, swapped))
+    own = [row for row in catalogue.rows(PUBLISHERS) if row.name == "unsloth"]
+    before, after = (Publisher(own, rules, published_sizes()) for rules in (recipes, swapped))
     overridden = [rule for rule in recipes if rule.publisher == "unsloth" and rule.overrides and len(rule.models) > 1]
     assert len(overridden) > 30
 
@@ -202,6 +210,26 @@ def test_rules_do_not_depend_on_the_order_in_which_models_are_named() -> None:
         return [weights.file_bytes for weights in counted]
 
     assert [file_bytes(before, rule) for rule in overridden] == [file_bytes(after, rule) for rule in overridden]
+
+
+@pytest.mark.parametrize(
+    ("publisher", "formats"),
+    [("Qwen", ["safetensors", "GGUF"]), ("lmstudio-community", ["GGUF", "MLX"]), ("ibm-granite", ["GGUF", "MLX"])],
+)
+def test_a_publisher_can_have_several_formats(publisher: str, formats: list[str]) -> None:
+    assert list(publishers()[publisher].rows) == formats
+    assert {quant.format for quant in publishers()[publisher].quants()} == set(formats)
+
+
+def test_the_mtp_layer_of_a_repository_of_its_own_is_answered() -> None:
+    """unsloth's Qwen3.6-27B-MTP-GGUF: a public benchmark says 17.9 GB of its UD-Q4_K_XL file."""
+    model = models()["Qwen3.6-27B"]
+    quant = publishers()["unsloth"].quant("UD-Q4_K_XL")
+    without, weights = (quant.weights(model, Options(mtp=mtp)) for mtp in (False, True))
+    assert weights.file_bytes == pytest.approx(17.9 * GB, abs=0.05 * GB)
+    assert weights.file_bytes - without.file_bytes == pytest.approx(weights.mtp_bytes, rel=0.01)
+    assert (weights.text_bytes, weights.basis) == (without.text_bytes, Basis.ASSUMED)
+    assert "the one in unsloth/Qwen3.6-27B-MTP-GGUF" in weights.notes[-1]
 
 
 def test_weights_say_whose_they_are() -> None:
@@ -218,7 +246,7 @@ def test_every_published_model_and_publisher_of_a_rule_exists() -> None:
     assert {size.model for size in published_sizes()} <= set(models())
     for publisher in publishers().values():
         for name in publisher.names:
-            assert publisher.quant(name.lower()).name == f"{publisher.row.name}:{name}"
+            assert publisher.quant(name.lower()).name == f"{publisher.name}:{name}"
 
 
 def test_each_kind_of_knowledge_says_what_it_is(fit_rows: Rows) -> None:

@@ -79,6 +79,6 @@ PUBLISHED_SIZES = Table(
 
 
 def is_model(size: PublishedSize) -> bool:
-    """Return whether the size is that of a model: not of an mmproj file, nor of both together."""
-    both = size.format == GGUF and size.of == "repository"
-    return not both and not size.recipe.startswith("mmproj")
+    """Return whether the size is that of a model: not of a vision tower or a drafter by itself, nor of all together."""
+    together = size.format == GGUF and size.of == "repository"
+    return not together and not size.recipe.startswith(("mmproj", "draft-"))

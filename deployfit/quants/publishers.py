@@ -32,15 +32,20 @@ ORIGINAL = "BF16"
 
 
 class PublisherRow(NamedTuple):
-    """A row of `data/publishers.csv`; `mtp_models` are patterns of the models whose files have the MTP layer.
+    """A row of `data/publishers.csv`; a publisher has one for each format.
 
-    `joined`: text, MTP layer and vision tower are one GGUF file, as Ollama has them.
+    `models` are patterns of the models whose repositories are called so, `mtp_models` of those whose files have the
+    MTP layer. Of `mtp_repo_models` the files that have it are in a repository of their own, `mtp_repo`. `joined`: text,
+    MTP layer and vision tower are one GGUF file, as Ollama has them.
     """
 
     name: str
     format: str
     repo: str
+    models: tuple[str, ...]
     mtp_models: tuple[str, ...]
+    mtp_repo: str
+    mtp_repo_models: tuple[str, ...]
     joined: bool
 
 
@@ -49,12 +54,19 @@ def _publisher(row: Row) -> PublisherRow:
         name=row.text("publisher"),
         format=row.one_of("format", FORMATS),
         repo=row.text("repo"),
+        models=tuple(row.text("models", blank=True).split()),
         mtp_models=tuple(row.text("mtp_models", blank=True).split()),
+        mtp_repo=row.text("mtp_repo", blank=True),
+        mtp_repo_models=tuple(row.text("mtp_repo_models", blank=True).split()),
         joined=row.one_of("layout", ("", "joined")) == "joined",
     )
 
 
-PUBLISHERS = Table("publishers.csv", ["publisher", "format", "repo", "mtp_models", "layout"], _publisher)
+PUBLISHERS = Table(
+    "publishers.csv",
+    ["publisher", "format", "repo", "models", "mtp_models", "mtp_repo", "mtp_repo_models", "layout"],
+    _publisher,
+)
 
 
 class PublisherRecipe(NamedTuple):
@@ -66,6 +78,7 @@ class PublisherRecipe(NamedTuple):
 
     publisher: str
     name: str
+    format: str
     models: tuple[str, ...]  # patterns
     base: str
     generation: str
@@ -80,6 +93,7 @@ def _recipe(row: Row) -> PublisherRecipe:
     return PublisherRecipe(
         publisher=row.text("publisher"),
         name=row.text("recipe"),
+        format=row.one_of("format", FORMATS),
         models=tuple(row.text("models").split()),
         base=row.text("base"),
         generation=row.text("generation", blank=True),
@@ -96,6 +110,7 @@ PUBLISHER_RECIPES = Table(
     [
         "publisher",
         "recipe",
+        "format",
         "models",
         "base",
         "generation",
@@ -137,8 +152,11 @@ def all_publishers() -> dict[str, Publisher]:
     >>> all_publishers()["unsloth"].quant("ud-q4_k_xl").name
     'unsloth:UD-Q4_K_XL'
     """
+    grouped: dict[str, list[PublisherRow]] = {}
+    for row in rows(PUBLISHERS):
+        grouped.setdefault(row.name, []).append(row)
     recipes, sizes = rows(PUBLISHER_RECIPES), rows(PUBLISHED_SIZES)
-    return {row.name: Publisher(row, recipes, sizes) for row in rows(PUBLISHERS)}
+    return {name: Publisher(own, recipes, sizes) for name, own in grouped.items()}
 
 
 @cache
@@ -150,25 +168,31 @@ def _overrides() -> Mapping[str, Sequence[Rule]]:
     return found
 
 
-def _matches(model: str, patterns: Sequence[str]) -> bool:
+def matches(model: str, patterns: Sequence[str]) -> bool:
+    """Return whether a model's name is one of these patterns."""
     return any(fnmatchcase(model, pattern) for pattern in patterns)
 
 
 class Publisher:
     """A publisher: its files by recipe."""
 
-    def __init__(self, row: PublisherRow, recipes: Iterable[PublisherRecipe], sizes: Iterable[PublishedSize]) -> None:
-        self.row = row
-        self._recipes = [recipe for recipe in recipes if recipe.publisher == row.name]
+    def __init__(
+        self, own: Sequence[PublisherRow], recipes: Iterable[PublisherRecipe], sizes: Iterable[PublishedSize]
+    ) -> None:
+        self.rows = {row.format: row for row in own}
+        self.name = own[0].name
+        self._recipes = [recipe for recipe in recipes if recipe.publisher == self.name]
         self._aliases = {alias: recipe.name for recipe in self._recipes for alias in recipe.aliases}
         self._sizes: dict[tuple[str, str], list[PublishedSize]] = {}
+        self._formats = {recipe.name: recipe.format for recipe in reversed(self._recipes)}
         for size in sizes:
             if self.has(size):
                 name = self._aliases.get(size.recipe, size.recipe)
                 self._sizes.setdefault((name, size.model), []).append(size)
+                self._formats.setdefault(name, size.format)
         # Counted once: a recipe can be asked for itself, for a size to be checked, and as the nearest to others.
         # A blueprint is found by identity, which is quicker than by value, and kept so that no other has it.
-        self._counted: dict[tuple[PublisherRecipe, int], tuple[Blueprint, Weights]] = {}
+        self._counted: dict[tuple[PublisherRecipe, int, bool], tuple[Blueprint, Weights]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -182,7 +206,7 @@ class Publisher:
         }
         found = names.get(name.strip().casefold())
         if found is None:
-            raise unknown(f"{self.row.name} recipe", name, self.names)
+            raise unknown(f"{self.name} recipe", name, self.names)
         return PublishedQuant(self, found)
 
     def quants(self) -> list[PublishedQuant]:
@@ -191,11 +215,21 @@ class Publisher:
 
     def rule(self, name: str, model: str) -> PublisherRecipe | None:
         """Return what the recipe's name means for a model."""
-        return next((each for each in self._recipes if each.name == name and _matches(model, each.models)), None)
+        known = self._aliases.get(name, name)
+        return next((each for each in self._recipes if each.name == known and matches(model, each.models)), None)
 
     def has(self, size: PublishedSize) -> bool:
         """Whether a published size is one of this publisher's models."""
-        return size.publisher == self.row.name and is_model(size)
+        return size.publisher == self.name and size.format in self.rows and is_model(size)
+
+    def any_rule(self, name: str) -> PublisherRecipe:
+        """Return a rule for a name that has none for a model: its own for another, else any of its format."""
+        known = [rule for rule in self._recipes if rule.format == self._formats[name]]
+        return next((rule for rule in known if rule.name == name), known[0])
+
+    def row_of(self, name: str) -> PublisherRow:
+        """Return the row of the format in which a recipe's files are."""
+        return self.rows[self._formats[name]]
 
     def best_size(self, name: str, model: str) -> PublishedSize | None:
         """Return the best published size: of a file rather than of a repository, exact, the latest."""
@@ -209,29 +243,31 @@ class Publisher:
         Where a recipe was never seen to follow a rule, the original is the nearest.
         """
         rules = [rule for rule in self._recipes if rule.name == name]
-        if not rules:
-            return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[ORIGINAL])
         counted = [self.counted(rule, model) for rule in rules]
+        if not counted:
+            return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[ORIGINAL])
         return min(counted, key=lambda weights: abs(weights.file_bytes - nbytes))
 
-    def contents(self, model: str) -> tuple[str, ...]:
-        """Return which parts this publisher's files of a model hold."""
-        if self.row.format != GGUF:
-            return ("text", "vision") if self.row.format == MLX else PARTS
-        return ("text", "mtp") if _matches(model, self.row.mtp_models) else ("text",)
+    def contents(self, format_name: str, model: str) -> tuple[str, ...]:
+        """Return which parts this publisher's files of a model hold in a format."""
+        row = self.rows[format_name]
+        if row.format != GGUF:
+            return ("text", "vision") if row.format == MLX else PARTS
+        return ("text", "mtp") if matches(model, row.mtp_models) else ("text",)
 
-    def counted(self, rule: PublisherRecipe, model: Model) -> Weights:
-        """Return the weights that a rule makes of a model."""
-        key = rule, id(model.blueprint)
+    def counted(self, rule: PublisherRecipe, model: Model, *, mtp: bool = False) -> Weights:
+        """Return the weights that a rule makes of a model; `mtp`: with the MTP layer, wherever the files have it."""
+        key = rule, id(model.blueprint), mtp
         if key not in self._counted:
-            weights = self._count(rule, model)._replace(publisher=self.row.name)
+            weights = self._count(rule, model, mtp=mtp)._replace(publisher=self.name)
             self._counted[key] = model.blueprint, weights
         return self._counted[key][1]
 
-    def _count(self, rule: PublisherRecipe, model: Model) -> Weights:
-        if self.row.format == MLX:
+    def _count(self, rule: PublisherRecipe, model: Model, *, mtp: bool) -> Weights:
+        row = self.rows[rule.format]
+        if row.format == MLX:
             return mlx_weights(model, _mlx_recipes()[rule.base], vision=model.blueprint.vision is not None)
-        if self.row.format != GGUF:
+        if row.format != GGUF:
             return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[rule.base])
         base = gguf_recipes()[rule.base]
         if rule.generation:
@@ -240,10 +276,10 @@ class Publisher:
             overrides=tuple(_overrides()[rule.overrides]) if rule.overrides else (),
             layer_lists=dict(rows(LAYER_LISTS)).get((rule.publisher, model.name), LayerLists()),
         )
-        if self.row.joined:
+        if row.joined:
             return ollama_weights(model, recipe, imatrix=rule.imatrix)
-        mtp = _matches(model.name, self.row.mtp_models) and bool(model.blueprint.drafts)
-        return gguf_weights(model, recipe, imatrix=rule.imatrix, mtp=mtp)
+        drafts = (mtp or matches(model.name, row.mtp_models)) and bool(model.blueprint.drafts)
+        return gguf_weights(model, recipe, imatrix=rule.imatrix, mtp=drafts)
 
 
 @cache
@@ -265,17 +301,21 @@ class PublishedQuant(NamedTuple):
     @property
     def format(self) -> str:
         """The format of its files."""
-        return self.owner.row.format
+        return self.owner.row_of(self.recipe).format
 
     @property
     def publisher(self) -> str:
         """The publisher's name."""
-        return self.owner.row.name
+        return self.owner.name
 
     def advisable(self, model: Model, options: Options) -> bool:
         """Return whether such a file of the model was seen, or its recipe is solved on it."""
-        rule = self.owner.rule(self.recipe, model.name)
+        rule = self._rule(model)
         return bool(self.published(model)) or (rule is not None and model.name in rule.solved_on)
+
+    def _rule(self, model: Model) -> PublisherRecipe | None:
+        """Return what the recipe's name means for a model, if the model was published at all."""
+        return self.owner.rule(self.recipe, model.name) if model.row.hub_repo else None
 
     def published(self, model: Model) -> str:
         """Return the date of the size that was seen."""
@@ -293,7 +333,7 @@ class PublishedQuant(NamedTuple):
             raise InputError(
                 f"{self.name}: its publisher has decided about the importance matrix; leave out {param('imatrix')}"
             )
-        rule = self.owner.rule(self.recipe, model.name)
+        rule = self._rule(model)
         published = self.owner.best_size(self.recipe, model.name)
         if rule is not None and model.name in rule.solved_on:
             weights = self.owner.counted(rule, model)._replace(recipe=self.name, basis=Basis.DERIVED, notes=())
@@ -306,11 +346,31 @@ class PublishedQuant(NamedTuple):
             raise InputError(
                 f"no size of {self.name} for {model.name} is known; deployfit quants {model.name} lists what is"
             )
-        if options.mtp and not weights.mtp_bytes:
+        return self._with_drafts(model, weights) if options.mtp and not weights.mtp_bytes else weights
+
+    def _with_drafts(self, model: Model, weights: Weights) -> Weights:
+        """Return the weights of the file with the MTP layer that the publisher has elsewhere.
+
+        The layer is counted by the recipe, or by the one that comes nearest.
+        """
+        row = self.owner.row_of(self.recipe)
+        if not matches(model.name, row.mtp_repo_models):
             raise InputError(
                 f"{self.name}: the file of {model.name} has no MTP layer that is known; leave out {param('mtp')}"
             )
-        return weights
+        rule = self._rule(model) or self.owner.any_rule(self.recipe)
+        with_drafts = self.owner.counted(rule, model, mtp=True)
+        repo = row.mtp_repo.format(model=model.name)
+        note = f"file: the one in {repo}; its MTP layer is counted by the recipe {rule.name}, its own size is not known"
+        more = with_drafts.file_bytes - self.owner.counted(rule, model).file_bytes
+        layer = tuple(each for each in with_drafts.classes if each.part is Part.MTP)
+        return weights._replace(
+            classes=weights.classes + layer,
+            file_bytes=weights.file_bytes + more,
+            params=weights.params + _params(model.blueprint)[Part.MTP],
+            basis=Basis.ASSUMED,
+            notes=(*weights.notes, note),
+        )
 
     def _measured(self, model: Model, published: PublishedSize) -> Weights:
         """Return weights of the published size: the vision tower as it always is, the rest shared out.

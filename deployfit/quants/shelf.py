@@ -56,8 +56,8 @@ def checkpoint_recipes() -> Mapping[str, CheckpointRecipe]:
 def publishers() -> Mapping[str, Publisher]:
     """Return the publishers by name.
 
-    >>> publishers()["unsloth"].row.format
-    'GGUF'
+    >>> list(publishers()["unsloth"].rows)
+    ['GGUF']
     """
     from deployfit.quants.publishers import all_publishers
 

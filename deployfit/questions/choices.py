@@ -27,9 +27,8 @@ def published_files(model: Model, format_name: str) -> list[Quant]:
     return [
         quant
         for publisher in shelf.publishers().values()
-        if publisher.row.format == format_name
         for quant in publisher.quants()
-        if quant.published(model)
+        if quant.format == format_name and quant.published(model)
     ]
 
 

@@ -65,16 +65,14 @@ def plan(
         if chosen:
             raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
         known = shelf.publishers()[find_publisher(publisher)]
-        name = registry.loader_of(known.row.format)
-        if runtime is not None and name != registry.find_runtime(runtime):
-            raise InputError(
-                f"{known.row.name} publishes {known.row.format}, which {name} loads; leave out {param('runtime')}"
-            )
-        chosen = [each for each in known.quants() if each.published(found)]
+        usual = next(iter(known.rows))
+        wanted = usual if runtime is None else registry.format_of(registry.find_runtime(runtime))
+        name = registry.loader_of(wanted if wanted in known.rows else usual)
+        if wanted not in known.rows:
+            raise InputError(f"{known.name} publishes {usual}, which {name} loads; leave out {param('runtime')}")
+        chosen = [each for each in known.quants() if each.format == wanted and each.published(found)]
         if not chosen:
-            raise InputError(
-                f"no file of {known.row.name} is known for {found.name}; name recipes with {param('quant')}"
-            )
+            raise InputError(f"no file of {known.name} is known for {found.name}; name recipes with {param('quant')}")
     elif not chosen:
         chosen = [each for each in shelf.own_quants(registry.format_of(name)) if each.advisable(found, options)]
     engine = registry.runtime(name)

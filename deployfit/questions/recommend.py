@@ -98,7 +98,7 @@ def _speed_of(given: float | str | None, machine: Machine) -> float:
     if given is None:
         return USABLE_SPEED if speeds().chip(machine.mac) else 0.0
     if isinstance(given, str):
-        return numbers.speed(given)
+        return numbers.speed(given) if given.strip(" 0.") else 0.0
     if not 0 <= given <= FASTEST:
         raise InputError(f"{param('min_speed')}: expected tokens per second such as 10 or 7.5, got {quoted(given)}")
     return given
@@ -131,9 +131,9 @@ def _files(model: Model, runtime: str, most_bytes: int, *, own: bool) -> list[Qu
     files: list[Quant] = [
         quant
         for publisher in shelf.publishers().values()
-        if publisher.row.format == format_name and not publisher.row.joined
+        if format_name in publisher.rows and not publisher.rows[format_name].joined
         for quant in publisher.quants()
-        if 0 < quant.published_bytes(model) <= most_bytes
+        if quant.format == format_name and 0 < quant.published_bytes(model) <= most_bytes
     ]
     recipes = shelf.own_quants(format_name) if own else []
     return files + [quant for quant in recipes if quant.advisable(model, Options())]
