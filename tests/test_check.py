@@ -15,10 +15,17 @@ from xml.etree import ElementTree
 import pytest
 from conftest import run
 
-from deployfit.catalog import models, published_sizes, publishers
+from deployfit import catalogue
+from deployfit.catalogue import models
 from deployfit.checks import Tolerance, check_sizes, summarize
+from deployfit.quants.published_sizes import PUBLISHED_SIZES, PublishedSize
+from deployfit.quants.publishers import all_publishers as publishers
 
 NONE: list[Tolerance] = []
+
+
+def published_sizes() -> list[PublishedSize]:
+    return catalogue.rows(PUBLISHED_SIZES)
 
 
 def test_every_estimate_is_within_its_tolerance() -> None:
@@ -27,7 +34,7 @@ def test_every_estimate_is_within_its_tolerance() -> None:
     report = json.loads(done.stdout)
     assert report["schema"] == "deployfit/check/1"
     summary, rows = report["summary"], report["rows"]
-    assert (summary["rows"], summary["exact"], summary["failed"]) == (len(rows), 180, 0)
+    assert (summary["rows"], summary["exact"], summary["failed"]) == (len(rows), 288, 0)
     assert summary["rows"] + summary["not_estimated"] == len(published_sizes())
     assert all(row["excess_bytes"] <= row["tolerance_bytes"] for row in rows)
     assert all(row["reason"] for row in rows if row["tolerance_bytes"] > 4096)
@@ -39,7 +46,7 @@ def test_every_estimate_is_within_its_tolerance() -> None:
 def test_an_estimate_never_uses_the_size_that_it_is_held_against() -> None:
     """A published size that is made up changes no estimate, and is found out."""
     sizes = published_sizes()
-    index = next(i for i, size in enumerate(sizes) if (size.publisher, size.recipe) == ("unsloth", "Q4_K_M"))
+    index = next(i for i, size in enumerate(sizes) if (size.model, size.recipe) == ("Qwen3.5-27B", "Q4_K_M"))
     forged = [*sizes[:index], sizes[index]._replace(nbytes=sizes[index].nbytes + 5000), *sizes[index + 1 :]]
     before, after = (list(check_sizes(each, publishers(), models(), NONE)) for each in (sizes, forged))
     assert [each.estimated_bytes for each in before] == [each.estimated_bytes for each in after]
@@ -81,11 +88,8 @@ def run_in(folder: Path, *words: str, **more: str) -> subprocess.CompletedProces
 def test_a_size_outside_its_tolerance_is_exit_code_1(checkout: Path) -> None:
     done = run_in(checkout, "check", "--rows", "1")
     assert done.returncode == 1, done.stderr
-    (line,) = [line for line in done.stdout.splitlines() if line.endswith("FAILED")]
-    assert line.split()[:6] == [
-        *("Qwen3.5-27B", "unsloth:Q4_K_M", "(2026-08-21)"),
-        *("16,800,000,000", "16,740,812,576", "-59,187,424"),
-    ]
+    (line,) = [line for line in done.stdout.splitlines() if " FAILED " in line]
+    assert line.split()[:5] == ["Qwen3.5-27B", "unsloth:Q4_K_M", "(2026-08-21)", "FAILED", "0.352"]
     suite = ElementTree.fromstring(run_in(checkout, "check", "--format", "junit").stdout.encode())
     assert suite.attrib["failures"] == "1"
     failure = suite.find(".//failure")
@@ -96,9 +100,9 @@ def test_a_size_outside_its_tolerance_is_exit_code_1(checkout: Path) -> None:
 def test_csv_and_junit_have_a_row_per_size() -> None:
     rows = list(csv.DictReader(io.StringIO(run("check", "--publisher", "mlx-community", "--format", "csv").stdout)))
     suite = ElementTree.fromstring(run("check", "--publisher", "mlx-community", "--format", "junit").stdout.encode())
-    assert len(rows) == len(suite.findall("testcase")) == 27
-    exact = [row for row in rows if row["plus_minus_bytes"] == "0"]
-    assert [row["error_bytes"] for row in exact] == ["0"] * 12
+    assert len(rows) == len(suite.findall("testcase")) == 82
+    of_qwen = [row for row in rows if row["model"].startswith(("Qwen3.5", "Qwen3.6"))]
+    assert [row["error_bytes"] for row in of_qwen if row["plus_minus_bytes"] == "0"] == ["0"] * 21
 
 
 def test_in_github_actions_the_table_goes_to_the_step_summary(tmp_path: Path) -> None:
@@ -107,8 +111,8 @@ def test_in_github_actions_the_table_goes_to_the_step_summary(tmp_path: Path) ->
     done = run("check", "--publisher", "ollama", env={**os.environ, "GITHUB_STEP_SUMMARY": str(path)})
     assert done.returncode == 0
     text = path.read_text(encoding="utf-8")
-    assert text.startswith("before\n### deployfit check\n")
-    assert "| Qwen3.5-9B | ollama:Q4_K_M (2026) | 6,594,474,711 | 6,594,474,700 | -11 |" in text
+    assert text.startswith("before\n**deployfit check**\n")
+    assert "| Qwen3.5-9B | ollama:Q4_K_M (2026) | ok | 0.000 | 0.100 | -11 | 6,594,474,711 |" in text
 
 
 def test_a_step_summary_that_cannot_be_written_is_said_and_the_answer_stays(checkout: Path, tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ def test_a_step_summary_that_cannot_be_written_is_said_and_the_answer_stays(chec
     assert plain.returncode == 1
     assert plain.stderr == ""
     assert summarized.stderr.startswith("deployfit: GITHUB_STEP_SUMMARY '")
-    assert summarized.stderr.endswith("': No such file or directory; the step's summary goes without the table\n")
+    assert summarized.stderr.endswith("': No such file or directory; the step's summary goes without the answer\n")
 
 
 def test_junit_names_every_case_once() -> None:
@@ -144,7 +148,7 @@ def test_offline_it_does_not_load_the_hub_s_client() -> None:
     [
         ("--publisher nobody", "no publisher 'nobody'; known: unsloth"),
         ("--model Qwen3.5-28B", "no model 'Qwen3.5-28B'"),
-        ("--format yaml", "no format 'yaml'; known: text, json, csv, markdown, junit"),
+        ("--format yaml", "no format 'yaml'; known: text, csv, html, json, junit"),
         ("--rows many", "rows: expected a whole number"),
         ("--model Qwen3.5-9B --publisher nvidia", "no published size can be checked"),
     ],
