@@ -13,17 +13,19 @@ from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model, own_model
 from deployfit.parameters import Parameter, param
 from deployfit.quants import shelf
-from deployfit.quants.lookup import by_runtime, find_publisher, not_loaded
-from deployfit.quants.weights import Options, Quant
+from deployfit.quants.lookup import by_runtime, find_publisher, find_quant, not_loaded
+from deployfit.quants.weights import GGUF, Options, Quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, shown_progress, text_of, texts
 from deployfit.questions.resolve import (
     Start,
     as_started,
     judge_of,
+    known_or_alike,
     machine_of,
     menu_of,
     model_and_file,
+    own_alike,
     quants_of,
     run_of,
     start_of,
@@ -34,6 +36,7 @@ from deployfit.verdict import RUNS, Answer
 if TYPE_CHECKING:
     from deployfit.report.document import Document
     from deployfit.sources.opened import Opened
+    from deployfit.words.models import Named
 
 HUB = "hub:"
 
@@ -120,7 +123,7 @@ def fit(
             if value:
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
-        names = names or ([said.quant_text] if said.quant_text else [])
+        names = names or _said_quant(said)
         publisher = publisher or (said.publisher if not names else None)
         asked = _asked(found, names, runtime, publisher, own=own, imatrix=imatrix)
     listed = not names and (opened is None or opened.quant is None)
@@ -141,6 +144,17 @@ def fit(
             f"nothing of {found.name} can be made as asked; leave out {param('imatrix')} or {param('mtp')}"
         )
     return Fits(fits, listed=listed, use_exit_code=exit_code)
+
+
+def _said_quant(said: Named) -> list[str]:
+    """Return the file that a model's name says, if its publisher's recipe is known, else the tool's own recipe."""
+    if not said.quant_text:
+        return []
+    try:
+        return [find_quant(said.quant_text).name]
+    except InputError:
+        own = own_alike(said.quant or "", said.format or GGUF)
+        return [own.name] if own else []
 
 
 def is_source(text: str) -> bool:
@@ -204,7 +218,8 @@ def _asked(
     if names:
         if publisher is not None:
             raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
-        return quants_of(names, runtime)
+        asked = quants_of(names, runtime)
+        return {engine: [known_or_alike(each, model) for each in chosen] for engine, chosen in asked.items()}
     from deployfit.questions.choices import published_files
 
     engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]

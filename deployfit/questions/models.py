@@ -31,7 +31,7 @@ class Models(Answered):
 def models(*, family: str | None = None) -> Models:
     """Return the models that deployfit knows by name.
 
-    >>> models(family="Qwen3.5").frame().set_index("model").loc["Qwen3.5-35B-A3B", "total_params"]
+    >>> {row["model"]: row["total_params"] for row in models(family="Qwen3.5").rows()}["Qwen3.5-35B-A3B"]
     35951822704
     """
     known = catalogue.models()

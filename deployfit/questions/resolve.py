@@ -132,6 +132,32 @@ def quants_of(quants: Sequence[str], runtime: str | None) -> Mapping[str, list[Q
     return by_runtime(found) or {engine or registry.names()[0]: []}
 
 
+def known_or_alike(quant: Quant, model: Model) -> Quant:
+    """Return a publisher's file, or where its size is not known the tool's own recipe of that name in its place."""
+    if not quant.publisher or quant.published(model):
+        return quant
+    try:
+        quant.weights(model, Options())
+    except InputError:
+        from deployfit.quants.stand_in import StandIn
+
+        own = own_alike(quant.name.rpartition(":")[2], quant.format)
+        return StandIn(own, quant) if own else quant
+    return quant
+
+
+def own_alike(recipe: str, format_name: str) -> Quant | None:
+    """Return the tools' own recipe of a name in a format; MXFP4 files of mixtures are llama.cpp's MXFP4_MOE."""
+    for name in (recipe, f"{recipe}_MOE"):
+        try:
+            found = find_quant(name)
+        except InputError:
+            continue
+        if found.format == format_name and not found.publisher:
+            return found
+    return None
+
+
 def context_of(text: str, model: Model) -> int:
     """Return a context that was typed; `max` is the trained length."""
     tokens = numbers.context(text)

@@ -66,7 +66,7 @@ def table(
     """Return the sizes of files, models by recipes; with a Mac or a context what running them takes there.
 
     >>> table("Qwen3.5-9B", "Q8_0").rows()[0]["file_bytes"]
-    9527501504
+    9527502048
     """
     engine = None if runtime is None else registry.find_runtime(runtime)
     models = [find_model(name, catalog) for name in dict.fromkeys(texts(model)) or all_models(catalog)]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from deployfit.basis import Basis
 from deployfit.hardware.machine import Machine
 from deployfit.parameters import option
+from deployfit.questions.commands import next_step
 from deployfit.report.document import (
     Bar,
     Block,
     Bullets,
+    Code,
     Column,
     Document,
     Facts,
@@ -196,6 +198,10 @@ def _one(fit: Fit) -> Iterable[Block]:
         ],
     )
     yield from _ways(fit)
+    if answer.verdict in RUNS and (step := next_step(answer)):
+        yield Code("Run it", step.command)
+        if step.address:
+            yield Facts([("Get it", step.address)])
     yield Bullets("Note", answer.notes)
     yield Bullets("Not counted", answer.left_out)
 

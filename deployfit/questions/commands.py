@@ -1,0 +1,66 @@
+"""The next step: the command that starts what was asked about, and where the file is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from deployfit import catalogue
+from deployfit.quants import shelf
+from deployfit.verdict import Answer
+from deployfit.words.aliases import ALIASES
+
+OLLAMA = "ollama"
+HUB = "https://huggingface.co/"
+LIBRARY = "https://ollama.com/library/"
+
+
+class NextStep(NamedTuple):
+    """A command, and the page of the file, "" where it is nobody's."""
+
+    command: str
+    address: str
+
+
+def next_step(answer: Answer) -> NextStep | None:
+    """Return what to type next; None where the application cannot be told by a command.
+
+    >>> from deployfit.questions.fit import fit
+    >>> next_step(fit("Qwen3.5-27B", "unsloth:Q4_K_M", mac=32, app="llama-server", context="32k")[0]).command
+    'llama-server -hf unsloth/Qwen3.5-27B-GGUF:Q4_K_M -c 32768'
+    """
+    run = answer.run
+    if run.app is None:
+        return None
+    recipe = answer.weights.recipe.rpartition(":")[2] if answer.quant.publisher else answer.quant.name
+    repo = repository_of(answer, recipe)
+    tag = _ollama_tag(run.model.name, recipe)
+    local = f"{run.model.name}-{recipe}" + (".gguf" if run.runtime.formats[0] == "GGUF" else "")
+    command = run.app.command
+    if repo and "{ollama}" in command:
+        tag = f"hf.co/{repo}:{recipe}"  # Ollama takes GGUF repositories of the Hub as they are
+    if "{ollama}" in command and not tag:
+        return None
+    if not repo:
+        command = command.replace("-hf {repo}:{recipe}", "-m {repo}")
+    text = command.format(
+        repo=repo or local, recipe=recipe, context=run.settings.context_tokens, ollama=tag, model=run.model.name
+    )
+    address = f"{HUB}{repo}" if repo else f"{LIBRARY}{tag}" if "{ollama}" in run.app.command else ""
+    return NextStep(text, address)
+
+
+def repository_of(answer: Answer, recipe: str) -> str:
+    """Return the repository of a publisher's file, "" for what is nobody's or no repository of the Hub."""
+    publisher = shelf.publishers().get(answer.quant.publisher)
+    if publisher is None or answer.quant.publisher == OLLAMA:
+        return ""
+    seen = publisher.best_size(recipe, answer.run.model.name)
+    row = publisher.row_of(recipe)
+    return seen.repo if seen else row.repo.format(model=answer.run.model.name, recipe=recipe)
+
+
+def _ollama_tag(model: str, recipe: str) -> str:
+    """Return the name of Ollama's library for a model's file, "" where none is known."""
+    rows = [row for row in catalogue.rows(ALIASES) if row.kind == OLLAMA and row.model == model]
+    exact = [row.name for row in rows if row.quant == recipe and "latest" not in row.name]
+    return min(exact or [row.name for row in rows], key=len, default="")
