@@ -31,7 +31,8 @@ def attention(graph: ModelGraph, mixer: Attention, normed: Tensor) -> Tensor:
     result = _attended(graph, mixer, query, kind)
     result = rotated(graph, result, f"{kind}_value_rotation")
     if mixer.gate:
-        gate = graph.compute("CONT", result.shape, graph.view(raw[0].sources[0], *query_shape))
+        (joint,) = raw[0].sources  # the projection that gives queries and gate
+        gate = graph.compute("CONT", result.shape, graph.view(joint, *query_shape))
         result = graph.compute("MUL", result.shape, result, gate)
     return graph.projected(graph.blueprint.hidden, result)
 

@@ -85,7 +85,7 @@ class _Stream:
     def add_layer(self, layer: Layer, *, is_last: bool) -> None:
         """Append one decoder layer."""
         graph, residual = self.graph, self.state
-        sandwich = len(layer.norms) > 2
+        sandwich = len(layer.norms) > 2  # each block has a norm after it too
         first = layer.residual_first
         output = residual
         if layer.mixer is not None:
