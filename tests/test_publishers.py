@@ -20,6 +20,7 @@ from deployfit.layers.tensor import Part
 from deployfit.models import Model, own_model
 from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.conventions import conventions
+from deployfit.quants.lookup import find_quant
 from deployfit.quants.published_sizes import PUBLISHED_SIZES, PublishedSize
 from deployfit.quants.publishers import PUBLISHER_RECIPES, PUBLISHERS, Publisher, PublisherRecipe
 from deployfit.quants.publishers import all_publishers as publishers
@@ -230,6 +231,16 @@ def test_the_mtp_layer_of_a_repository_of_its_own_is_answered() -> None:
     assert weights.file_bytes - without.file_bytes == pytest.approx(weights.mtp_bytes, rel=0.01)
     assert (weights.text_bytes, weights.basis) == (without.text_bytes, Basis.ASSUMED)
     assert "the one in unsloth/Qwen3.6-27B-MTP-GGUF" in weights.notes[-1]
+
+
+def test_what_nobody_ships_names_what_is_shipped() -> None:
+    """gpt-oss comes with experts in MXFP4: a plain Q4_K_M is larger than what everybody runs."""
+    model = models()["gpt-oss-20b"]
+    plain, shipped = (find_quant(name).weights(model, Options()) for name in ("Q4_K_M", "ggml-org:MXFP4"))
+    assert [note for note in plain.notes if "ggml-org:MXFP4 of 12.11 GB" in note]
+    assert (shipped.file_bytes, shipped.basis, shipped.notes) == (12_109_566_624, Basis.DERIVED, ())
+    assert plain.file_bytes > 15_500_000_000
+    assert find_quant("Q4_K_M").weights(models()["Qwen3.5-27B"], Options()).notes == ()
 
 
 def test_weights_say_whose_they_are() -> None:

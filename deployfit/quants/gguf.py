@@ -16,6 +16,7 @@ from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.models import Model
 from deployfit.parameters import param
+from deployfit.quants.shipped import not_shipped
 from deployfit.quants.weights import GGUF, Options, WeightClass, Weights
 
 
@@ -143,5 +144,6 @@ class GgufQuant(NamedTuple):
         return ""
 
     def weights(self, model: Model, options: Options) -> Weights:
-        """Return what the quantizer makes."""
-        return gguf_weights(model, self.recipe, imatrix=options.imatrix, mtp=options.mtp)
+        """Return what the quantizer makes, with a note if nobody ships such a file."""
+        weights = gguf_weights(model, self.recipe, imatrix=options.imatrix, mtp=options.mtp)
+        return weights._replace(notes=not_shipped(model, GGUF, self.recipe.name))
