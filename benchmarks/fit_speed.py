@@ -15,19 +15,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import least_squares
 
-from deployfit import catalog
-from deployfit.ask import SHELF
+from deployfit import catalogue
 from deployfit.errors import InputError
-from deployfit.hardware import MacRow
-from deployfit.measured.speeds import LONGEST_SHORT_CONTEXT, Speed, judged_speeds, prompt_of
-from deployfit.quants.find import LLAMACPP, MLX_RUNTIME, find_quant
+from deployfit.estimate import Estimate
+from deployfit.hardware.mac import MACS, MacRow
+from deployfit.measured.free_text import RULES
+from deployfit.measured.speeds import LONGEST_SHORT_CONTEXT, SPEED_FILES, Speed, judged_speeds, prompt_of
+from deployfit.measured.subject import engines, runtimes
+from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options
-from deployfit.runtimes.llamacpp import LlamaCppSettings
-from deployfit.runtimes.mlx import MlxSettings
+from deployfit.runtimes import registry
 from deployfit.speed import GENERATIONS, ROWS, Work, decode_seconds, kernel_of, prefill_seconds, work_of
 
 FILE = Path(__file__).parent.parent / "data" / "speed_coefficients.csv"
-SETTINGS = {LLAMACPP: LlamaCppSettings, MLX_RUNTIME: MlxSettings}
+KERNELS_OF = "llama.cpp"  # whose kernels cost arithmetic; MLX's types all unpack alike
 
 
 class Term(NamedTuple):
@@ -86,14 +87,16 @@ def predict_prefill(point: Point, values: dict[str, float]) -> float:
 
 def points(speeds: Sequence[Speed], runtime: str, what: str) -> list[Point]:
     kernels = {name: 1.0 for name in DECODE if name.startswith("kernel_")}
+    engine, typed = registry.runtime(runtime), engines()[runtime].speed_settings()
     found = []
     for row, subject, chip in speeds:
         tps = row.decode_tps if what == "decode" else row.prefill_tps
         tokens = (row.context_tokens or 0) if what == "decode" else prompt_of(row, subject.runtime)
         if subject.runtime != runtime or not tps or tokens is None:
             continue
-        config = subject.model.config
-        memory = SETTINGS[runtime](max(tokens, 1)).memory(config)
+        blueprint = subject.model.blueprint
+        settings = engine.settings(max(tokens, 1), typed)
+        memory = Estimate(tuple(engine.running(blueprint, settings, Options())))
         try:
             weights = subject.quant.weights(subject.model, Options())
         except InputError:
@@ -101,11 +104,11 @@ def points(speeds: Sequence[Speed], runtime: str, what: str) -> list[Point]:
         found.append(
             Point(
                 chip=chip,
-                work=work_of(config, weights, memory.recurrent_state_bytes, kernels),
-                cache_bytes=memory.kv_cache_bytes if tokens else 0,
+                work=work_of(blueprint, weights, memory.bytes_of("recurrent_state"), kernels),
+                cache_bytes=memory.bytes_of("kv_cache") if tokens else 0,
                 prompt_tokens=tokens,
                 seconds=1 / tps,
-                kernel=kernel_of(weights.recipe),
+                kernel=kernel_of(weights.classes),
                 cell=(chip.chip, subject.model.name, weights.recipe, tokens if tokens > LONGEST_SHORT_CONTEXT else 0),
                 origin=(row.source, chip.chip),
             )
@@ -178,12 +181,16 @@ class Measured(NamedTuple):
 
 def measured() -> dict[tuple[str, str], Measured]:
     """The measurements by runtime, and by decode or prefill."""
-    quant = lambda name, runtime: find_quant(name, SHELF, runtime)  # noqa: E731
-    rules, models, macs = catalog.measurement_rules(), catalog.models(), catalog.macs()
-    judged = {batch: judged_speeds(rows, rules, models, macs, quant)[0] for batch, rows in catalog.speed_rows().items()}
+    rules, models, macs = catalogue.rows(RULES), catalogue.models(), catalogue.rows(MACS)
+    judged = {
+        batch: judged_speeds(catalogue.rows(table), rules, models, macs, find_quant)[0]
+        for batch, table in SPEED_FILES.items()
+    }
     found = {}
-    for runtime in (LLAMACPP, MLX_RUNTIME):
-        decode = {name: term for name, term in DECODE.items() if runtime == LLAMACPP or not name.startswith("kernel_")}
+    for runtime in runtimes():
+        decode = {
+            name: term for name, term in DECODE.items() if runtime == KERNELS_OF or not name.startswith("kernel_")
+        }
         for what, terms, predict in (("decode", decode, predict_decode), ("prefill", PREFILL, predict_prefill)):
             first, later = (points(judged[batch], runtime, what) for batch in ("first", "later"))
             known = {(point.cell, point.seconds) for point in first}

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.models import Model
-from deployfit.quants.publishers import PublishedSize, Publisher
-from deployfit.tables import Row, parse_table
+from deployfit.quants.published_sizes import PublishedSize
+from deployfit.quants.publishers import Publisher
+from deployfit.tables import Row, Table
 
 # What publishers write into a file beside tensors differs by so much: names, settings, the keys of an importance
 # matrix. An estimate that is not farther off is called exact.
@@ -41,28 +42,23 @@ class Tolerance(NamedTuple):
         )
 
 
-TOLERANCE_COLUMNS = ["publisher", "model", "recipe", "of", "date", "percent", "reason"]
+def _tolerance(row: Row) -> Tolerance:
+    percent = row.text("percent")
+    if not percent.replace(".", "", 1).isdigit():
+        row.fault("percent", "a number of percent such as 0.1")
+        percent = "0"
+    return Tolerance(
+        publisher=row.text("publisher"),
+        model=row.text("model"),
+        recipe=row.text("recipe"),
+        of=row.text("of"),
+        date=row.text("date"),
+        percent=float(percent),
+        reason=row.text("reason"),
+    )
 
 
-def parse_tolerances(text: str, place: str) -> list[Tolerance]:
-    """Return the rows of a CSV text with the columns of `data/tolerances.csv`."""
-
-    def parse(row: Row) -> Tolerance:
-        percent = row.text("percent")
-        if not percent.replace(".", "", 1).isdigit():
-            row.fault("percent", "a number of percent such as 0.1")
-            percent = "0"
-        return Tolerance(
-            publisher=row.text("publisher"),
-            model=row.text("model"),
-            recipe=row.text("recipe"),
-            of=row.text("of"),
-            date=row.text("date"),
-            percent=float(percent),
-            reason=row.text("reason"),
-        )
-
-    return parse_table(text, place, TOLERANCE_COLUMNS, parse)
+TOLERANCES = Table("tolerances.csv", list(Tolerance._fields), _tolerance)
 
 
 class Checked(NamedTuple):
@@ -116,13 +112,14 @@ def check_sizes(
             continue
         weights = publisher.counted(rule, model)
         tolerance = next((each for each in tolerances if each.matches(size)), None)
-        spread = 0 if rule.solved else rule.spread_percent
+        solved = size.model in rule.solved_on
+        spread = 0 if solved else rule.spread_percent
         percent = tolerance.percent if tolerance else float(spread)
         reason = tolerance.reason if tolerance else f"{spread} %: recipe not solved" if spread else ""
         yield Checked(
             size=size,
             estimated_bytes=weights.tensor_bytes if size.of == "tensors" else weights.file_bytes,
-            basis=Basis.DERIVED if rule.solved else Basis.ASSUMED,
+            basis=Basis.DERIVED if solved else Basis.ASSUMED,
             tolerance_bytes=EXACT_BYTES + int(size.nbytes * percent / 100),
             reason=reason,
         )

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deployfit.errors import InputError
-from deployfit.estimate import estimate
-from deployfit.hardware import Mac
+from deployfit.estimate import Estimate, estimate
+from deployfit.hardware.mac import Mac
+from deployfit.measured.free_text import KINDS, count_reason
 from deployfit.measured.memory import Logged
 from deployfit.measured.speeds import LONGEST_SHORT_CONTEXT, decode_context_of, prompt_of
 from deployfit.measured.speeds import Speed as MeasuredSpeed
+from deployfit.measured.subject import engines, runtimes
 from deployfit.measured.verdicts import Report
-from deployfit.measured.words import KINDS, count_reason
-from deployfit.quants.find import LLAMACPP, RUNTIMES
-from deployfit.quants.weights import Options
-from deployfit.runtimes.llamacpp import LlamaCppSettings, compute_buffers
-from deployfit.runtimes.mlx import MlxSettings
+from deployfit.models import Model
+from deployfit.parameters import python
+from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.runtimes import registry
+from deployfit.runtimes.runtime import DEVICE, Runtime
 from deployfit.speed import Rate, Speeds
-from deployfit.tables import Row, parse_table
+from deployfit.tables import Row, Table
 from deployfit.units import GIB
 from deployfit.verdict import RUNS, Verdict, verdict_at
 
@@ -68,11 +70,12 @@ def check_speeds(
     """Return every measured speed with the one that deployfit says, and what was left out for which reason."""
     checks: list[SpeedCheck] = []
     left_out: dict[str, int] = {}
+    needs = _Needs()
     for batch, measured in batches.items():
         known = {check.key for check in checks}
         for each in measured:
             try:
-                found = list(_speed_checks(batch, each, speeds))
+                found = list(_speed_checks(batch, each, speeds, needs))
             except InputError:
                 count_reason(left_out, f"no {each.subject.quant.name} of {each.subject.model.name} is known")
                 continue
@@ -85,16 +88,46 @@ def check_speeds(
     return checks, left_out
 
 
-def _speed_checks(batch: str, measured: MeasuredSpeed, speeds: Speeds) -> Iterable[SpeedCheck]:
-    row, (model, quant, runtime), chip = measured
+class _Needs:
+    """Weights, and what runs beside them; each is counted once, however often it was measured."""
+
+    def __init__(self) -> None:
+        self._weights: dict[tuple[str, str], Weights] = {}
+        self._running: dict[tuple[str, str, Any], Estimate] = {}
+
+    def weights(self, model: Model, quant: Quant) -> Weights:
+        """Return the weights."""
+        key = model.name, quant.name
+        if key not in self._weights:
+            self._weights[key] = quant.weights(model, Options())
+        return self._weights[key]
+
+    def running(self, model: Model, runtime: Runtime, settings: Any) -> Estimate:
+        """Return caches, states and working memory."""
+        key = model.name, runtime.name, settings
+        if key not in self._running:
+            self._running[key] = Estimate(tuple(runtime.running(model.blueprint, settings, Options())))
+        return self._running[key]
+
+
+def _speed_checks(batch: str, measured: MeasuredSpeed, speeds: Speeds, needs: _Needs) -> Iterable[SpeedCheck]:
+    row, (model, quant, name), chip = measured
     memory = row.memory_gib or chip.memory_gib[0]
     # As measured: of a chip's smaller GPU the cores that were stated.
     here = speeds._replace(macs=[chip._replace(memory_gib=(memory,))])
-    weights = quant.weights(model, Options())
+    weights, runtime = needs.weights(model, quant), registry.runtime(name)
 
     def check(what: str, tokens: int, tps: float) -> Iterable[SpeedCheck]:
-        settings = LlamaCppSettings(max(tokens, 1)) if runtime == LLAMACPP else MlxSettings(max(tokens, 1))
-        said = here.speed(Mac(chip.chip, memory * GIB), model.config, weights, settings)
+        settings = runtime.settings(max(tokens, 1), engines()[name].speed_settings())
+        said = here.speed(
+            Mac(chip.chip, memory * GIB),
+            model.blueprint,
+            weights,
+            needs.running(model, runtime, settings),
+            runtime=name,
+            sequences=1,
+            context_tokens=settings.context_tokens,
+        )
         if said:
             rate = said.prefill if what == "prefill" else said.decode_full if tokens else said.decode
             yield SpeedCheck(batch, what, measured, weights.recipe, tokens, tps, rate)
@@ -105,7 +138,7 @@ def _speed_checks(batch: str, measured: MeasuredSpeed, speeds: Speeds) -> Iterab
         yield from check(
             "decode_unstated" if tokens is None else "decode_long" if long else "decode", tokens or 0, row.decode_tps
         )
-    prompt = prompt_of(row, runtime)
+    prompt = prompt_of(row, name)
     if row.prefill_tps and prompt is not None:
         yield from check("prefill", prompt, row.prefill_tps)
 
@@ -120,7 +153,7 @@ class MemoryCheck(NamedTuple):
     @property
     def runtime(self) -> str:
         """The runtime."""
-        return self.logged.settings.runtime
+        return self.logged.runtime
 
     @property
     def what(self) -> str:
@@ -153,21 +186,22 @@ def check_logs(logs: Iterable[Logged]) -> tuple[list[MemoryCheck], dict[str, int
         try:
             checks.append(_memory_check(logged))
         except InputError as error:
-            count_reason(left_out, error)
+            count_reason(left_out, python(str(error)))
     return checks, left_out
 
 
 def _memory_check(logged: Logged) -> MemoryCheck:
-    config, settings = logged.model.config, logged.settings
-    memory = settings.memory(config)
+    model, settings = logged.model, logged.settings
+    runtime = registry.runtime(logged.runtime)
     if logged.quant is not None:
-        needed = estimate(logged.model, logged.quant.weights(logged.model, Options()), settings, Options())
-        upper = needed.total_bytes - needed.compute_buffer_bytes + needed.compute_buffer_upper_bytes
+        needed = estimate(model, logged.quant.weights(model, Options()), runtime, settings, Options())
+        upper = needed.total_bytes - needed.bytes_of("compute") + needed.upper_bytes_of("compute")
         return MemoryCheck(logged, upper if logged.part == "footprint" else needed.total_bytes, upper)
-    if logged.part == "compute_buffer" and isinstance(settings, LlamaCppSettings):
-        compute = compute_buffers(config, settings)
-        return MemoryCheck(logged, compute.device_bytes, compute.device_upper_bytes)
-    size = memory.kv_cache_bytes if logged.part == "kv_cache" else logged.copies * memory.recurrent_state_bytes
+    parts = [part for part in runtime.running(model.blueprint, settings, Options()) if part.where == DEVICE]
+    beside = Estimate(tuple(parts))
+    if logged.part == "compute_buffer":
+        return MemoryCheck(logged, beside.bytes_of("compute"), beside.upper_bytes_of("compute"))
+    size = logged.copies * beside.bytes_of(logged.part)
     return MemoryCheck(logged, size, size)
 
 
@@ -183,6 +217,11 @@ class VerdictCheck(NamedTuple):
     def runtime(self) -> str:
         """The runtime."""
         return self.report.subject.runtime
+
+    @property
+    def settings_headline(self) -> str:
+        """How it was started, in words."""
+        return registry.runtime(self.runtime).headline(self.report.settings)
 
     @property
     def runs(self) -> bool:
@@ -206,8 +245,9 @@ def check_reports(reports: Iterable[Report]) -> tuple[list[VerdictCheck], dict[s
         except InputError:
             count_reason(left_out, f"no {quant.name} of {model.name} is known")
             continue
-        total = estimate(model, weights, report.settings, Options()).total_bytes
-        checks.append(VerdictCheck(report, weights.recipe, total, verdict_at(report.place, total)))
+        runtime = registry.runtime(report.subject.runtime)
+        total = estimate(model, weights, runtime, report.settings, Options()).total_bytes
+        checks.append(VerdictCheck(report, weights.recipe, total, verdict_at(report.machine, total)))
     return checks, left_out
 
 
@@ -266,20 +306,18 @@ class Bar(NamedTuple):
         return self.least <= value <= self.most
 
 
-def parse_bars(text: str, place: str) -> list[Bar]:
-    """Return the rows of a CSV text with the columns of `data/bars.csv`."""
+def _bar(row: Row) -> Bar:
+    return Bar(
+        what=row.one_of("what", [*SPEEDS, *KINDS]),
+        runtime=row.one_of("runtime", runtimes()),
+        figure=row.one_of("figure", [*FIGURES, *UNSEEN]),
+        least=row.decimal("least", blank=True),
+        most=row.decimal("most"),
+        reason=row.text("reason"),
+    )
 
-    def parse(row: Row) -> Bar:
-        return Bar(
-            what=row.one_of("what", [*SPEEDS, *KINDS]),
-            runtime=row.one_of("runtime", RUNTIMES),
-            figure=row.one_of("figure", [*FIGURES, *UNSEEN]),
-            least=row.decimal("least", blank=True),
-            most=row.decimal("most"),
-            reason=row.text("reason"),
-        )
 
-    return parse_table(text, place, ["what", "runtime", "figure", "least", "most", "reason"], parse)
+BARS = Table("bars.csv", ["what", "runtime", "figure", "least", "most", "reason"], _bar)
 
 
 class Validation(NamedTuple):

@@ -1,1 +1,1 @@
-"""What others measured: their words, and what can be judged of them."""
+"""What others measured: their words, what can be judged of them, and logs of engines."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from deployfit.hardware import Mac, MacRow, find_chip
-from deployfit.measured.words import (
+from deployfit.hardware.mac import Mac, MacRow, find_chip
+from deployfit.measured.free_text import (
     FindQuant,
     NotJudged,
     Rule,
@@ -16,11 +16,10 @@ from deployfit.measured.words import (
     check_rules,
     count_reason,
     read_model,
-    read_subject,
 )
+from deployfit.measured.subject import engines, read_subject
 from deployfit.models import Model
-from deployfit.quants.find import LLAMACPP
-from deployfit.tables import Row, parse_table
+from deployfit.tables import Row, Table
 from deployfit.units import GIB
 
 
@@ -64,36 +63,31 @@ SPEED_COLUMNS = [
 ]
 
 
-def parse_speed_rows(text: str, place: str) -> list[SpeedRow]:
-    """Return the rows of a CSV text with the columns of `data/mac_speeds.csv`."""
+def _speed_row(row: Row) -> SpeedRow:
+    context, note = row.text("context", blank=True), row.text("note", blank=True)
+    return SpeedRow(
+        chip=row.text("chip"),
+        memory_gib=int(row.decimal("ram_gb", blank=True)),
+        bandwidth_gb_s=int(row.decimal("bandwidth_gbs", blank=True)),
+        model=row.text("model"),
+        quant=row.text("quant", blank=True),
+        runtime=row.text("runtime"),
+        context_tokens=int(context) if _STATED.fullmatch(context) and not _ALLOCATED.search(note) else None,
+        prefill_tps=row.decimal("pp_tps", blank=True),
+        decode_tps=row.decimal("tg_tps", blank=True),
+        source=row.text("source"),
+        note=note,
+    )
 
-    def parse(row: Row) -> SpeedRow:
-        context, note = row.text("context", blank=True), row.text("note", blank=True)
-        return SpeedRow(
-            chip=row.text("chip"),
-            memory_gib=int(row.decimal("ram_gb", blank=True)),
-            bandwidth_gb_s=int(row.decimal("bandwidth_gbs", blank=True)),
-            model=row.text("model"),
-            quant=row.text("quant", blank=True),
-            runtime=row.text("runtime"),
-            context_tokens=int(context) if _STATED.fullmatch(context) and not _ALLOCATED.search(note) else None,
-            prefill_tps=row.decimal("pp_tps", blank=True),
-            decode_tps=row.decimal("tg_tps", blank=True),
-            source=row.text("source"),
-            note=note,
-        )
 
-    return parse_table(text, place, SPEED_COLUMNS, parse)
-
+# The rule for speed was made with the first; the later ones were collected afterwards.
+SPEED_FILES = {
+    "first": Table("mac_speeds.csv", SPEED_COLUMNS, _speed_row),
+    "later": Table("mac_speeds_later.csv", SPEED_COLUMNS, _speed_row),
+}
 
 _STATED = re.compile(r"[0-9]{1,9}")
 _ALLOCATED = re.compile(r"ctx (size|allocated)")  # then it is how much was reserved, not how much was filled
-
-
-# Of llama.cpp: before, Metal read the state of the Gated DeltaNet layers column by column, and an M4 Pro decoded the 9B
-# at 21.6 instead of 25.1 tokens/s (ggml-org/Llama-macOS issue 67).
-FIRST_BUILD = 8333
-_BUILD = re.compile(r"\bb(\d{4,5})\b")
 
 
 def read_chip(row: SpeedRow, macs: Sequence[MacRow]) -> MacRow:
@@ -120,14 +114,13 @@ def read_chip(row: SpeedRow, macs: Sequence[MacRow]) -> MacRow:
 
 LONGEST_SHORT_CONTEXT = 9_000  # tokens; beyond, decoding speed is another question
 SHORTEST_PROMPT = 400  # tokens; a shorter one measures the start-up, not the prefill
-LLAMA_BENCH_PROMPT = 512  # llama-bench reads so many tokens at an empty context
 
 
 def prompt_of(row: SpeedRow, runtime: str) -> int | None:
     """Return how many tokens were read in when prefill was measured; None where that cannot be said."""
     tokens = row.context_tokens
-    if tokens == 0 and runtime == LLAMACPP:
-        tokens = LLAMA_BENCH_PROMPT
+    if tokens == 0:
+        tokens = engines()[runtime].BENCHMARK_PROMPT
     return None if tokens is None or tokens < SHORTEST_PROMPT or "short prompt" in row.note else tokens
 
 
@@ -139,16 +132,16 @@ def decode_context_of(row: SpeedRow) -> int | None:
 def check_source(source: str, model: Model, models: Mapping[str, Model]) -> None:
     """Raise NotJudged if the name of a measurement's source is about a model of another size.
 
-    >>> from deployfit.catalog import models
+    >>> from deployfit.catalogue import models
     >>> check_source("results/qwen3_6-27b-4bit.json", models()["Qwen3.5-9B"], models())
     Traceback (most recent call last):
-    deployfit.measured.words.NotJudged: its source is named after another model
+    deployfit.measured.free_text.NotJudged: its source is named after another model
     """
     try:
         named = read_model(re.sub(r"qwen-?3[._-]?([568])-", r"qwen3.\1-", source.casefold()), models)
     except NotJudged:
         return
-    if named.config != model.config:
+    if named.blueprint != model.blueprint:
         raise NotJudged("its source is named after another model")
 
 
@@ -177,10 +170,8 @@ def judged_speeds(
             check_source(row.source, subject.model, models)
             chip = read_chip(row, macs)
             check_rules("speed", row.words, rules)
-            build = _BUILD.search(row.runtime)
-            if build and int(build[1]) < FIRST_BUILD:
-                raise NotJudged(f"llama.cpp before b{FIRST_BUILD}")
-            if (row.context_tokens or 0) > subject.model.config.max_position_embeddings:
+            engines()[subject.runtime].check_version(row.runtime)
+            if (row.context_tokens or 0) > subject.model.blueprint.trained_context:
                 raise NotJudged("more context than the model was trained for")
         except NotJudged as reason:
             count_reason(left_out, reason)

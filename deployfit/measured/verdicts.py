@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deployfit.errors import InputError
-from deployfit.hardware import LimitRow, Mac, Place, default_limit, parse_macos, raised_limit
-from deployfit.measured.words import (
+from deployfit.hardware.gpu_limit import LimitRow, default_limit, parse_macos, raised_limit
+from deployfit.hardware.mac import Mac
+from deployfit.hardware.machine import Machine
+from deployfit.measured.free_text import (
     FindQuant,
     NotJudged,
     Rule,
@@ -16,18 +18,14 @@ from deployfit.measured.words import (
     check_length,
     check_rules,
     count_reason,
-    read_kv_types,
     read_model,
-    read_number,
-    read_quant,
-    read_runtime,
     read_tokens,
 )
+from deployfit.measured.subject import engines, read_quant, read_runtime
 from deployfit.models import Model
-from deployfit.quants.find import LLAMACPP
-from deployfit.runtimes.llamacpp import DEFAULT_UBATCH, LlamaCppSettings
-from deployfit.runtimes.mlx import DEFAULT_PREFILL_STEP, UNQUANTIZED_BITS, MlxSettings
-from deployfit.tables import Row, parse_table
+from deployfit.parameters import python
+from deployfit.runtimes import registry
+from deployfit.tables import Row, Table
 from deployfit.units import GIB, parse_limit
 
 VERDICT_COLUMNS = [
@@ -62,23 +60,21 @@ class VerdictRow(NamedTuple):
         return " | ".join((self.runtime, self.model, self.quant, self.flags, self.verdict, self.detail)).lower()
 
 
-def parse_verdict_rows(text: str, place: str) -> list[VerdictRow]:
-    """Return the rows of a CSV text with the columns of `data/mac_verdicts.csv`."""
+def _verdict_row(row: Row) -> VerdictRow:
+    return VerdictRow(
+        memory_gib=row.number("ram_gb", most=4096, blank=True),
+        chip=row.text("chip", blank=True),
+        model=row.text("model"),
+        quant=row.text("quant_or_size", blank=True),
+        runtime=row.text("runtime", blank=True),
+        flags=row.text("context_flags", blank=True),
+        verdict=row.text("verdict"),
+        detail=row.text("detail", blank=True),
+        source=row.text("source"),
+    )
 
-    def parse(row: Row) -> VerdictRow:
-        return VerdictRow(
-            memory_gib=row.number("ram_gb", most=4096, blank=True),
-            chip=row.text("chip", blank=True),
-            model=row.text("model"),
-            quant=row.text("quant_or_size", blank=True),
-            runtime=row.text("runtime", blank=True),
-            flags=row.text("context_flags", blank=True),
-            verdict=row.text("verdict"),
-            detail=row.text("detail", blank=True),
-            source=row.text("source"),
-        )
 
-    return parse_table(text, place, VERDICT_COLUMNS, parse)
+REPORTS = Table("mac_verdicts.csv", VERDICT_COLUMNS, _verdict_row)
 
 
 # What comes first in a report is what it says: "RUNS; two servers at once OOM".
@@ -112,29 +108,14 @@ class Report(NamedTuple):
 
     row: VerdictRow
     subject: Subject
-    settings: LlamaCppSettings | MlxSettings
-    place: Place
+    settings: Any  # the runtime's own
+    machine: Machine
     runs: bool
     raised: bool  # it says that the GPU limit was raised, and not to what
     context_stated: bool
 
 
-def _settings_of(row: VerdictRow, runtime: str, tokens: int) -> LlamaCppSettings | MlxSettings:
-    if runtime == LLAMACPP:
-        return LlamaCppSettings(
-            tokens,
-            *read_kv_types(row.flags),
-            parallel=read_number(row.flags, "(?:-np|--parallel)", 1),
-            ubatch=read_number(row.flags, "(?:-ub|--ubatch-size)", DEFAULT_UBATCH),
-        )
-    return MlxSettings(
-        tokens,
-        kv_bits=read_number(row.flags, "kv.?bits", UNQUANTIZED_BITS),
-        prefill_step_size=read_number(row.flags, "step(?:.size)?", DEFAULT_PREFILL_STEP),
-    )
-
-
-def _place_of(row: VerdictRow, limits: Sequence[LimitRow], macos: int) -> tuple[Place, bool]:
+def _machine_of(row: VerdictRow, limits: Sequence[LimitRow], macos: int) -> tuple[Machine, bool]:
     if not row.memory_gib:
         raise NotJudged("no memory is stated")
     mac = Mac("", row.memory_gib * GIB)
@@ -145,10 +126,10 @@ def _place_of(row: VerdictRow, limits: Sequence[LimitRow], macos: int) -> tuple[
         version = parse_macos(stated[1]) if stated else macos
         if raised:
             limit = raised_limit(mac, parse_limit(raised[1] or f"{raised[2]}m"))
-            return Place(mac, version, limit, raised=True), False
+            return Machine(mac, version, limit, raised=True), False
     except InputError as error:
-        raise NotJudged(str(error)) from None
-    return Place(mac, version, default_limit(mac, version, limits)), bool(_RAISED.search(words))
+        raise NotJudged(python(str(error))) from None
+    return Machine(mac, version, default_limit(mac, version, limits)), bool(_RAISED.search(words))
 
 
 def judged_reports(
@@ -170,15 +151,15 @@ def judged_reports(
             check_length(row)
             model = read_model(row.model, models)
             check_rules("verdict", row.words, rules)
-            runtime = read_runtime(row.runtime, f"{row.model} {row.quant}")
-            subject = Subject(model, read_quant(row.quant or row.model, runtime, find), runtime)
-            tokens = read_tokens(row.flags)
-            settings = _settings_of(row, runtime, tokens or ASSUMED_CONTEXT)
-            settings.check(model.config)
-            place, raised = _place_of(row, limits, macos)
-            judged.append(Report(row, subject, settings, place, read_runs(row.verdict), raised, tokens is not None))
+            name = read_runtime(row.runtime, f"{row.model} {row.quant}")
+            subject = Subject(model, read_quant(row.quant or row.model, name, find), name)
+            tokens, runtime = read_tokens(row.flags), registry.runtime(name)
+            settings = runtime.settings(tokens or ASSUMED_CONTEXT, engines()[name].run_settings(row.flags))
+            runtime.check(model.blueprint, settings)
+            machine, raised = _machine_of(row, limits, macos)
+            judged.append(Report(row, subject, settings, machine, read_runs(row.verdict), raised, tokens is not None))
         except InputError as error:
-            count_reason(left_out, error)
+            count_reason(left_out, python(str(error)))
         except NotJudged as reason:
             count_reason(left_out, reason)
     return judged, left_out
