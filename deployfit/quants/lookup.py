@@ -20,11 +20,25 @@ def find_quant(text: str, runtime: str | None = None) -> Quant:
     >>> find_quant("4-bit").name, find_quant("unsloth:q4_k_m").name, find_quant("Q4").name
     ('q4_g64', 'unsloth:Q4_K_M', 'Q4_K_M')
     """
-    meant = quant_words(text, None if runtime is None else registry.format_of(runtime))
-    quant = published_quant(meant.publisher, meant.name) if meant.publisher else _own_quant(text, meant, runtime)
+    quant = _as_written(text) or _as_meant(text, runtime)
     if runtime is not None and registry.formats().get(quant.format) != runtime:
         raise InputError(not_loaded(quant, runtime))
     return quant
+
+
+def _as_written(text: str) -> Quant | None:
+    """Return the publisher's recipe whose full name a text is, whatever its case."""
+    publisher, colon, name = text.strip().casefold().partition(":")
+    for each in shelf.publishers() if colon else ():
+        if each.casefold() == publisher:
+            known = shelf.publishers()[each]
+            return next((known.quant(own) for own in known.names if own.casefold() == name), None)
+    return None
+
+
+def _as_meant(text: str, runtime: str | None) -> Quant:
+    meant = quant_words(text, None if runtime is None else registry.format_of(runtime))
+    return published_quant(meant.publisher, meant.name) if meant.publisher else _own_quant(text, meant, runtime)
 
 
 def find_publisher(name: str) -> str:
