@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from conftest import run
 
-from deployfit.architectures.qwen35 import checkpoint_tensors
-from deployfit.catalog import models
+from deployfit.catalogue import models
 
 Rows = Callable[..., list[dict[str, Any]]]
 SEEDS = Path(__file__).parent.parent / "seeds"
@@ -23,7 +22,7 @@ OF_ALL_RECIPES = [answer for answer in ANSWERS if "largest_recipes_that_fit" in 
 
 def test_claim_1_the_largest_model_is_807_gb_and_fits_512_gb_up_to_q8_0(fit_rows: Rows) -> None:
     model = models()["Qwen3.5-397B-A17B"]
-    assert sum(map(model.checkpoint_tensor_bytes, checkpoint_tensors(model.config))) == 806_795_875_168
+    assert sum(map(model.checkpoint_tensor_bytes, model.blueprint.tensors())) == 806_795_875_168
     assert verdicts(fit_rows, model.name, "--mac 512", "Q8_0 BF16") == ["fits", "does_not_fit"]
 
 
@@ -94,7 +93,7 @@ def test_every_claim_and_its_commands_stand_in_the_readme(claim: dict[str, Any])
         assert f"$ {answer['command']}\n" in section or f"| `{answer['command']}` |" in section
     if "checkpoint_bytes" in claim:
         assert f"{claim['checkpoint_bytes']:,}" in section
-        assert claim["checkpoint_bytes"] == models()["Qwen3.5-397B-A17B"].checkpoint_bytes
+        assert claim["checkpoint_bytes"] == models()["Qwen3.5-397B-A17B"].row.checkpoint_bytes
 
 
 @pytest.mark.parametrize("answer", OF_ALL_RECIPES, ids=lambda answer: answer["command"])
