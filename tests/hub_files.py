@@ -186,15 +186,12 @@ def safetensors_file(entries: Sequence[tuple[str, str, tuple[int, ...], int]]) -
 
 def mlx_files(name: str, recipe: str, shards: int) -> dict[str, SparseFile]:
     from deployfit.catalogue import rows
-    from deployfit.formats.mlx import MLX_VLM, RECIPES, Converted, mlx_runs
+    from deployfit.formats.mlx import MLX_VLM, RECIPES, mlx_runs
     from deployfit.formats.safetensors import every_tensor
-    from deployfit.quants.conventions import conventions
+    from deployfit.quants.mlx import mlx_source
 
-    model = models()[name]
-    known = conventions(model.blueprint.model_type)
-    converted = Converted(model.blueprint, known.mlx_names, known.architecture, model.row.float32_roles)
     (wanted,) = (each for each in rows(RECIPES) if each.name == recipe)
-    stored = every_tensor(mlx_runs(converted, wanted, MLX_VLM))
+    stored = every_tensor(mlx_runs(mlx_source(models()[name]), wanted, MLX_VLM))
     entries = [(each.name, each.dtype, each.shape, each.nbytes) for each in stored]
     ends = [len(entries) * number // shards for number in range(shards + 1)]
     parts = [entries[start:stop] for start, stop in pairwise(ends)]

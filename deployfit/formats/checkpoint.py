@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from deployfit.errors import unknown
 from deployfit.formats.checkpoint_names import EXPERT, Names
-from deployfit.formats.safetensors import Run, Stored, in_written_order, stacked
+from deployfit.formats.safetensors import Block, Run, Stored, in_written_order, stacked, tower_block
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.tables import Row, Table
@@ -123,30 +123,30 @@ class Source(NamedTuple):
 
 
 def checkpoint_runs(source: Source, recipe: CheckpointRecipe) -> Iterator[Run]:
-    """Yield the tensors of a checkpoint: text, draft layers, vision tower."""
+    """Yield the tensors of a checkpoint: text, draft layers, and the vision tower, which all leave as it is."""
     blueprint, hidden = source.blueprint, source.blueprint.hidden
-    yield Run(OUTSIDE, _stored(source, recipe, blueprint.first_tensors()))
-    known: dict[Layer, Sequence[Stored]] = {}
+    yield Run(OUTSIDE, _block(source, recipe, blueprint.first_tensors()))
+    known: dict[Layer, Block] = {}
     for index, layer in enumerate(blueprint.layers):
         if layer not in known:
-            known[layer] = _stored(source, recipe, in_written_order(layer, hidden, index, Part.TEXT))
+            known[layer] = _block(source, recipe, in_written_order(layer, hidden, index, Part.TEXT))
         yield Run(index, known[layer])
-    yield Run(OUTSIDE, _stored(source, recipe, blueprint.last_tensors()))
+    yield Run(OUTSIDE, _block(source, recipe, blueprint.last_tensors()))
     first = 0 if source.names.drafts_apart else len(blueprint.layers)
     for index, _ in enumerate(blueprint.drafts):
         own = [each for each in blueprint.draft_tensors() if each.layer == len(blueprint.layers) + index]
-        yield Run(first + index, _stored(source, recipe, own))
-    vision = _stored(source, recipe, blueprint.vision_tensors())
-    yield Run(OUTSIDE, [tensor._replace(role="vision") for tensor in vision])
+        yield Run(first + index, _block(source, recipe, own))
+    if blueprint.vision:
+        yield Run(OUTSIDE, tower_block(blueprint.vision, source.names.tower))
 
 
-def _stored(source: Source, recipe: CheckpointRecipe, tensors: Iterable[Tensor]) -> Sequence[Stored]:
+def _block(source: Source, recipe: CheckpointRecipe, tensors: Iterable[Tensor]) -> Block:
     named = ((source.names.name(tensor), tensor) for tensor in tensors)
-    return [
+    return Block(
         stored
         for name, stack in groupby(named, key=lambda pair: pair[0])
         for stored in _stored_as(source, recipe, name, [tensor for _, tensor in stack])
-    ]
+    )
 
 
 def _stored_as(source: Source, recipe: CheckpointRecipe, name: str, stack: Sequence[Tensor]) -> Iterator[Stored]:

@@ -57,10 +57,13 @@ class Names:
         """Whether draft layers are a list of their own, counted from 0, rather than behind all others."""
         return self._known["draft", LAYERS] != self._known["model", LAYERS]
 
+    @property
+    def tower(self) -> str:
+        """What stands before the names of a vision tower's tensors."""
+        return self._known["vision", TOWER]
+
     def name(self, tensor: Tensor) -> str:
         """Return a tensor's name; that of a layer's tensor has `*` in place of the number."""
-        if tensor.part is Part.VISION:
-            return self._known.get(("vision", TOWER), "vision_tower.") + tensor.role
         known = self._known.get((tensor.of, tensor.role)) or self._bias(tensor)
         if tensor.layer == OUTSIDE or tensor.of == "draft":
             return known

@@ -7,13 +7,14 @@ Source: mlx-lm 0.32.2 and mlx-vlm 0.7.10 (2026-08), mlx 0.32.4.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 from deployfit.errors import InputError, unknown
 from deployfit.formats.checkpoint_names import Names
-from deployfit.formats.safetensors import Run, Stored, in_written_order, stacked
+from deployfit.formats.safetensors import Block, Run, Stored, in_written_order, stacked, tower_block
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
@@ -152,55 +153,81 @@ def _switched(tool: str) -> str:
 AS_STORED = "?"  # behind a role of `float32`: it is so if the checkpoint has it so
 
 
-class Converted(NamedTuple):
-    """What is converted: a blueprint, how MLX names and treats its tensors, and which the checkpoint has in F32.
+class Loaded(NamedTuple):
+    """A tensor that MLX loads, with its name; `is_matrix`: it is the weight of a module that can be quantized."""
 
-    The latter is empty where it is not known.
+    name: str
+    tensor: Tensor
+    is_matrix: bool
+    float32: bool
+
+
+class MlxSource:
+    """A model as MLX loads it: without draft layers and without what nothing reads, equal layers once.
+
+    `float32_roles` are what the checkpoint has in F32, empty where that is not known.
     """
 
-    blueprint: Blueprint
-    names: Names
-    architecture: ArchitectureRow
-    float32_roles: tuple[str, ...]
+    def __init__(
+        self, blueprint: Blueprint, names: Names, architecture: ArchitectureRow, float32_roles: tuple[str, ...]
+    ) -> None:
+        self.blueprint = blueprint
+        self.architecture = architecture
+        self._names = names
+        self._float32_roles = float32_roles
+        self.first = self._loaded(blueprint.first_tensors())
+        self.last = self._loaded(blueprint.last_tensors())
+        kinds = {layer: self._loaded(self._tensors(layer)) for layer in set(blueprint.layers)}
+        self.layers = [kinds[layer] for layer in blueprint.layers]
 
-    def keeps_float32(self, role: str) -> bool:
+    def _tensors(self, layer: Layer) -> Iterator[Tensor]:
+        for tensor in in_written_order(layer, self.blueprint.hidden, 0, Part.TEXT):
+            yield from _unfused(tensor, layer, self.blueprint.model_type)
+
+    def _loaded(self, tensors: Iterable[Tensor]) -> tuple[Loaded, ...]:
+        named = ((self._names.name(tensor), tensor) for tensor in tensors)
+        loaded = []
+        for name, stack in groupby(named, key=lambda pair: pair[0]):
+            tensor = stacked([tensor for _, tensor in stack])
+            is_matrix = _is_matrix(tensor, self.architecture)
+            loaded.append(Loaded(name, tensor, is_matrix, self._keeps_float32(tensor.role)))
+        return tuple(loaded)
+
+    def _keeps_float32(self, role: str) -> bool:
         """Return whether MLX's files have a role in F32: some always, some if the checkpoint has them so."""
         if role in self.architecture.float32:
             return True
-        return role + AS_STORED in self.architecture.float32 and role in (self.float32_roles or (role,))
+        return role + AS_STORED in self.architecture.float32 and role in (self._float32_roles or (role,))
+
+    @property
+    def tower(self) -> Block:
+        """The vision tower, in BF16."""
+        vision = self.blueprint.vision
+        return tower_block(vision, self._names.tower) if vision else Block(())
+
+    @cached_property
+    def text_params(self) -> int:
+        """How many numbers the text model has."""
+        return sum(each.tensor.params for part in (self.first, *self.layers, self.last) for each in part)
 
 
-def mlx_params(blueprint: Blueprint, *, vision: bool) -> int:
-    """Return how many numbers MLX loads of a model: without draft layers, and without what nothing reads."""
-    counts: dict[Layer, int] = {}
-    for layer in set(blueprint.layers):
-        tensors = in_written_order(layer, blueprint.hidden, 0, Part.TEXT)
-        counts[layer] = sum(own.params for each in tensors for own in _unfused(each, layer, blueprint.model_type))
-    outside = sum(each.params for each in (*blueprint.first_tensors(), *blueprint.last_tensors()))
-    tower = sum(each.params for each in blueprint.vision_tensors()) if vision else 0
-    return outside + sum(counts[layer] for layer in blueprint.layers) + tower
+def mlx_runs(source: MlxSource, recipe: MlxRecipe, tool: str) -> Iterator[Run]:
+    """Yield what the tool writes: BF16, but for quantized matrices and what is kept in F32.
 
-
-def mlx_runs(converted: Converted, recipe: MlxRecipe, tool: str) -> Iterator[Run]:
-    """Yield what the tool writes: BF16, but for quantized matrices and what the checkpoint has in F32 and it keeps.
-
-    Layers that are equal and get the same bits share their tensors.
+    Layers that are equal and get the same bits share their block.
     """
-    blueprint = converted.blueprint
-    count = len(blueprint.layers)
-    yield Run(OUTSIDE, _stored(converted, recipe, tool, blueprint.first_tensors(), None))
-    known: dict[tuple[Layer, bool], Sequence[Stored]] = {}
-    for index, layer in enumerate(blueprint.layers):
-        key = layer, recipe.high is not None and in_more_bits(index, count)
+    layers = len(source.layers)
+    favours = recipe.high is not None
+    known: dict[tuple[int, bool], Block] = {}
+    yield Run(OUTSIDE, _block(source, recipe, tool, source.first, favoured=favours))
+    for index, loaded in enumerate(source.layers):
+        key = id(loaded), favours and in_more_bits(index, layers)
         if key not in known:
-            written = in_written_order(layer, blueprint.hidden, index, Part.TEXT)
-            tensors = (own for tensor in written for own in _unfused(tensor, layer, blueprint.model_type))
-            known[key] = _stored(converted, recipe, tool, tensors, index)
+            known[key] = _block(source, recipe, tool, loaded, favoured=key[1])
         yield Run(index, known[key])
-    yield Run(OUTSIDE, _stored(converted, recipe, tool, blueprint.last_tensors(), None))
+    yield Run(OUTSIDE, _block(source, recipe, tool, source.last, favoured=favours))
     if tool == MLX_VLM:
-        vision = blueprint.vision_tensors()
-        yield Run(OUTSIDE, [_plain(converted.names.name(each), each._replace(role="vision")) for each in vision])
+        yield Run(OUTSIDE, source.tower)
 
 
 WHOLE_KV_B = ("deepseek_v2",)  # whose latent attention MLX runs with keys and values expanded
@@ -223,39 +250,28 @@ def _unfused(tensor: Tensor, layer: Layer, model_type: str) -> Iterator[Tensor]:
         yield tensor
 
 
-def _stored(
-    converted: Converted, recipe: MlxRecipe, tool: str, tensors: Iterable[Tensor], index: int | None
-) -> Sequence[Stored]:
-    """Return what these tensors are stored as; `index` is the layer's number, None outside the layers."""
-    layers = len(converted.blueprint.layers)
-    favoured = recipe.high is not None and (index is None or in_more_bits(index, layers))
+def _block(source: MlxSource, recipe: MlxRecipe, tool: str, loaded: Iterable[Loaded], *, favoured: bool) -> Block:
     stored: list[Stored] = []
-    named = ((converted.names.name(tensor), tensor) for tensor in tensors)
-    for name, stack in groupby(named, key=lambda pair: pair[0]):
-        tensor = stacked([tensor for _, tensor in stack])
-        scheme = scheme_of(recipe, tensor, name, converted.architecture, favoured=favoured, tool=tool)
-        if scheme is not None:
-            stored += _quantized(name, tensor, scheme)
-        else:
-            stored.append(_plain(name, tensor, float32=converted.keeps_float32(tensor.role)))
-    return stored
+    for each in loaded:
+        scheme = _scheme_of(recipe, each, source.architecture, favoured=favoured, tool=tool) if each.is_matrix else None
+        stored += [_plain(each)] if scheme is None else _quantized(each.name, each.tensor, scheme)
+    return Block(stored)
 
 
-def scheme_of(
-    recipe: MlxRecipe, tensor: Tensor, name: str, architecture: ArchitectureRow, *, favoured: bool, tool: str
+def _scheme_of(
+    recipe: MlxRecipe, loaded: Loaded, architecture: ArchitectureRow, *, favoured: bool, tool: str
 ) -> Scheme | None:
-    """Return how the tool quantizes a tensor; None: it stays as it is. `favoured`: its layer gets more bits.
+    """Return how the tool quantizes a matrix; None: it stays as it is. `favoured`: its layer gets more bits.
 
     Whether rows divide into groups is asked of the recipe's group, whatever the tensor gets.
     """
-    if not is_matrix(tensor, architecture):
-        return None
+    tensor = loaded.tensor
     if recipe.experts and tensor.role in EXPERTS:
         return recipe.experts
     if recipe.low is None or tensor.shape[-1] % recipe.low.group:
         return None
     if recipe.high is not None:
-        return recipe.high if _gets_more_bits(name, tool, favoured=favoured) else recipe.low
+        return recipe.high if _gets_more_bits(loaded.name, tool, favoured=favoured) else recipe.low
     return KEPT if recipe.keeps and tensor.role in architecture.eight_bit else recipe.low
 
 
@@ -263,7 +279,7 @@ EXPERTS = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
 NO_MATRICES = ("ssm_conv1d", "ssm_conv1d_q", "ssm_conv1d_k", "ssm_conv1d_v", "shortconv.conv")
 
 
-def is_matrix(tensor: Tensor, architecture: ArchitectureRow) -> bool:
+def _is_matrix(tensor: Tensor, architecture: ArchitectureRow) -> bool:
     """Return whether the tensor is the weight of a module that MLX can quantize."""
     left_alone = (*NO_MATRICES, *architecture.unquantized)
     return len(tensor.shape) > 1 and not tensor.role.endswith(".bias") and tensor.role not in left_alone
@@ -288,9 +304,10 @@ def in_more_bits(layer: int, layers: int) -> bool:
     return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
-def _plain(name: str, tensor: Tensor, *, float32: bool = False) -> Stored:
-    dtype, width = ("F32", F32_BYTES) if float32 else ("BF16", BF16_BYTES)
-    return Stored(name, tensor.shape, dtype, tensor.params * width, tensor.role, dtype, tensor.part)
+def _plain(loaded: Loaded) -> Stored:
+    dtype, width = ("F32", F32_BYTES) if loaded.float32 else ("BF16", BF16_BYTES)
+    tensor = loaded.tensor
+    return Stored(loaded.name, tensor.shape, dtype, tensor.params * width, tensor.role, dtype, tensor.part)
 
 
 def _quantized(name: str, tensor: Tensor, scheme: Scheme) -> Iterator[Stored]:

@@ -5,11 +5,14 @@ A file is 8 bytes, a JSON header with a record per tensor, and the tensors witho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from math import prod
 from typing import NamedTuple
 
 from deployfit.layers.blueprint import Layer, layer_tensors
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
+from deployfit.layers.vision import VisionTower
 from deployfit.units import GIB
 
 LENGTH_BYTES = 8
@@ -33,11 +36,37 @@ class Stored(NamedTuple):
     part: Part
 
 
+class Block:
+    """Tensors that stand together in a file, those of one layer or of none; what they take is added up once."""
+
+    def __init__(self, tensors: Iterable[Stored]) -> None:
+        self.tensors = tuple(tensors)
+
+    @cached_property
+    def nbytes(self) -> int:
+        """The tensors' bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @cached_property
+    def record_bytes(self) -> int:
+        """The bytes of their records in the header, without the digits of their offsets."""
+        return sum(map(_record_bytes, self.tensors))
+
+    @cached_property
+    def kinds(self) -> Mapping[tuple[str, str, Part], int]:
+        """Their bytes by role, type and part."""
+        sizes: dict[tuple[str, str, Part], int] = {}
+        for tensor in self.tensors:
+            kind = tensor.role, tensor.type, tensor.part
+            sizes[kind] = sizes.get(kind, 0) + tensor.nbytes
+        return sizes
+
+
 class Run(NamedTuple):
-    """Tensors that stand together in a file: those of one layer, or of none. Equal layers share their tensors."""
+    """A block as it stands in a file: that of a layer, or of none. Equal layers share their block."""
 
     layer: int
-    tensors: Sequence[Stored]
+    block: Block
 
 
 def file_bytes(runs: Iterable[Run], shard_bytes: int = SHARD_BYTES) -> int:
@@ -46,21 +75,17 @@ def file_bytes(runs: Iterable[Run], shard_bytes: int = SHARD_BYTES) -> int:
     The order of the tensors is the writer's; another one changes the digits of offsets in the header, some
     hundred bytes in all.
     """
-    sizes: dict[int, tuple[int, int, int]] = {}  # by identity: tensors, their bytes, those of their records
     total, filled = LENGTH_BYTES + METADATA_BYTES, 0
-    for layer, tensors in runs:
-        if id(tensors) not in sizes:
-            records = sum(map(_record_bytes, tensors))
-            sizes[id(tensors)] = len(tensors), sum(tensor.nbytes for tensor in tensors), records
-        count, nbytes, records = sizes[id(tensors)]
+    for layer, block in runs:
+        count, nbytes = len(block.tensors), block.nbytes
         more_digits = len(str(layer)) - 1 if layer != OUTSIDE else 0
-        total += nbytes + records + more_digits * count
+        total += nbytes + block.record_bytes + more_digits * count
         digits = len(str(filled))
         if filled + nbytes <= shard_bytes and len(str(filled + nbytes)) == digits:
             total += 2 * digits * count  # of where each begins and ends
             filled += nbytes
             continue
-        for tensor in tensors:
+        for tensor in block.tensors:
             if filled and filled + tensor.nbytes > shard_bytes:
                 total += LENGTH_BYTES + METADATA_BYTES
                 filled = 0
@@ -80,9 +105,18 @@ RECORD_PUNCTUATION = len(',"":{"data_offsets":[,],"dtype":"","shape":[]}')
 
 def every_tensor(runs: Iterable[Run]) -> Iterator[Stored]:
     """Yield the tensors by the names that they have in the file."""
-    for layer, tensors in runs:
-        for tensor in tensors:
+    for layer, block in runs:
+        for tensor in block.tensors:
             yield tensor if layer == OUTSIDE else tensor._replace(name=tensor.name.replace("*", str(layer), 1))
+
+
+@lru_cache(maxsize=32)
+def tower_block(tower: VisionTower, prefix: str) -> Block:
+    """Return a vision tower's tensors, which every format of safetensors keeps as they are, under this prefix."""
+    return Block(
+        Stored(prefix + name, shape, "BF16", 2 * prod(shape), "vision", "BF16", Part.VISION)
+        for name, shape in tower.tensors()
+    )
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:

@@ -8,13 +8,12 @@ from typing import NamedTuple
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
 from deployfit.errors import InputError
-from deployfit.formats.mlx import MLX_LM, MLX_VLM, NO_MATRICES, RECIPES, Converted, mlx_runs
-from deployfit.formats.safetensors import Run, Stored
+from deployfit.formats.mlx import MLX_LM, MLX_VLM, NO_MATRICES, RECIPES, mlx_runs
+from deployfit.formats.safetensors import Block, Run, Stored
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.models import Model
 from deployfit.parameters import param
-from deployfit.quants.conventions import conventions
-from deployfit.quants.mlx import check_options
+from deployfit.quants.mlx import check_options, mlx_source
 from deployfit.quants.real_file import Quantization
 from deployfit.quants.safetensors import safetensors_weights
 from deployfit.quants.weights import MLX, Options, Weights
@@ -44,16 +43,15 @@ class ConfiguredQuant(NamedTuple):
         blueprint = model.blueprint
         if options.vision and blueprint.vision is None:
             raise InputError(f"{self.name}: no vision_config in it; leave out {param('vision')}")
-        known = conventions(blueprint.model_type)
-        unquantized = (*NO_MATRICES, *known.architecture.unquantized)
-        converted = Converted(blueprint, known.mlx_names, known.architecture, model.row.float32_roles)
+        source = mlx_source(model)
+        unquantized = (*NO_MATRICES, *source.architecture.unquantized)
         recipe = next(each for each in rows(RECIPES) if each.name == PLAIN)
-        plain = mlx_runs(converted, recipe, MLX_VLM if options.vision else MLX_LM)
+        plain = mlx_runs(source, recipe, MLX_VLM if options.vision else MLX_LM)
         runs = [
-            Run(run.layer, [_packed(each, run.layer, self.quantization, unquantized) for each in run.tensors])
-            for run in plain
+            Run(layer, Block(_packed(each, layer, self.quantization, unquantized) for each in block.tensors))
+            for layer, block in plain
         ]
-        params = sum(prod(each.shape) for run in runs for each in run.tensors)
+        params = sum(prod(each.shape) for _, block in runs for each in block.tensors)
         note = "weights: as the quantization block of config.json describes them"
         return safetensors_weights(self.name, MLX, runs, params, Basis.DERIVED, (note,))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.formats.mlx import MLX_LM, MLX_VLM, Converted, MlxRecipe, check_makeable, mlx_params, mlx_runs
+from deployfit.formats.mlx import MLX_LM, MLX_VLM, MlxRecipe, MlxSource, check_makeable, mlx_runs
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.conventions import conventions
@@ -25,12 +25,27 @@ def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
     """
     tool = MLX_VLM if vision else MLX_LM
     blueprint = model.blueprint
-    known = conventions(blueprint.model_type)
-    check_makeable(recipe, tool, known.architecture)
-    converted = Converted(blueprint, known.mlx_names, known.architecture, model.row.float32_roles)
-    params = mlx_params(blueprint, vision=vision)
+    source = mlx_source(model)
+    check_makeable(recipe, tool, source.architecture)
+    tower = sum(tensor.params for tensor in blueprint.vision_tensors()) if vision else 0
     notes = (recipe.note,) if recipe.note else ()
-    return safetensors_weights(recipe.name, MLX, mlx_runs(converted, recipe, tool), params, Basis.EXACT, notes)
+    runs = mlx_runs(source, recipe, tool)
+    return safetensors_weights(recipe.name, MLX, runs, source.text_params + tower, Basis.EXACT, notes)
+
+
+_kept: dict[tuple[int, tuple[str, ...]], MlxSource] = {}
+
+
+def mlx_source(model: Model) -> MlxSource:
+    """Return a model as MLX loads it, found by its blueprint's identity: to hash one takes longer than to weigh it.
+
+    What is kept keeps its blueprint, so that no other has its identity.
+    """
+    key = id(model.blueprint), model.row.float32_roles
+    if key not in _kept:
+        known = conventions(model.blueprint.model_type)
+        _kept[key] = MlxSource(model.blueprint, known.mlx_names, known.architecture, model.row.float32_roles)
+    return _kept[key]
 
 
 def check_options(options: Options) -> None:

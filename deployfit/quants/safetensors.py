@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from deployfit.basis import Basis
-from deployfit.formats.safetensors import Run, Stored, file_bytes
+from deployfit.formats.safetensors import Block, Run, file_bytes
 from deployfit.layers.tensor import Part
 from deployfit.quants.weights import WeightClass, Weights
 
@@ -28,17 +28,14 @@ def safetensors_weights(
 
 def weight_classes(runs: Iterable[Run]) -> tuple[WeightClass, ...]:
     """Return the classes of equal tensors; what is needed to store one role is one of them."""
-    same: dict[int, tuple[Sequence[Stored], list[int]]] = {}
-    for layer, tensors in runs:
-        same.setdefault(id(tensors), (tensors, []))[1].append(layer)
+    layers: dict[Block, list[int]] = {}
+    for layer, block in runs:
+        layers.setdefault(block, []).append(layer)
     classes: dict[tuple[str, str, Part, int], list[int]] = {}
-    for tensors, layers in same.values():
-        sizes: dict[tuple[str, str, Part], int] = {}
-        for tensor in tensors:
-            kind = tensor.role, tensor.type, tensor.part
-            sizes[kind] = sizes.get(kind, 0) + tensor.nbytes
-        for (role, type_name, part), nbytes in sizes.items():
-            classes.setdefault((role, type_name, part, nbytes), []).extend(layers)
+    for block, own in layers.items():
+        for kind, nbytes in block.kinds.items():
+            classes.setdefault((*kind, nbytes), []).extend(own)
     return tuple(
-        WeightClass(role, kind, part, tuple(sorted(at)), size) for (role, kind, part, size), at in classes.items()
+        WeightClass(role, type_name, part, tuple(sorted(alike)), nbytes)
+        for (role, type_name, part, nbytes), alike in classes.items()
     )
