@@ -1,9 +1,10 @@
-"""Laws that hold for every row of the catalogue: what is derived equals what is published."""
+"""The catalogue: what is derived equals what is published, and one's own models are read as its own are."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,10 +14,13 @@ from typing import Any
 import pytest
 from conftest import run
 
-from deployfit.architectures.qwen35 import Part, checkpoint_tensors
-from deployfit.catalog import models
-from deployfit.formats.gguf import gguf_tensors
-from deployfit.formats.mmproj import mmproj_tensor_bytes
+from deployfit.catalogue import Catalogue, models, rows
+from deployfit.errors import DataError
+from deployfit.layers.tensor import Part
+from deployfit.models import MODELS
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "data" / "configs"
 
 # (text, vision, MTP) parameters as published: model cards and safetensors indices, collected 2026-11.
 PUBLISHED_PARTS = {
@@ -34,81 +38,89 @@ PUBLISHED_PARTS = {
 }
 
 
+def config_of(name: str) -> dict[str, Any]:
+    """The config.json of a catalogue model, as it was published."""
+    found: dict[str, Any] = json.loads((CONFIGS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
 def test_the_line_up_is_complete() -> None:
-    assert list(models()) == list(PUBLISHED_PARTS)
+    assert list(models())[: len(PUBLISHED_PARTS)] == list(PUBLISHED_PARTS)
+    assert sorted(models()) == sorted(path.stem for path in CONFIGS.glob("*.json"))
 
 
 @pytest.mark.parametrize("name", PUBLISHED_PARTS)
 def test_derived_parameters_equal_the_published_ones(name: str) -> None:
-    tensors = checkpoint_tensors(models()[name].config)
+    tensors = list(models()[name].blueprint.tensors())
     counted = tuple(sum(t.params for t in tensors if t.part is part) for part in (Part.TEXT, Part.VISION, Part.MTP))
     assert counted == PUBLISHED_PARTS[name]
-    assert sum(counted) == models()[name].total_params
+    assert sum(counted) == models()[name].row.total_params
 
 
 @pytest.mark.parametrize("name", PUBLISHED_PARTS)
 def test_derived_checkpoint_bytes_equal_total_size(name: str) -> None:
     model = models()[name]
-    total = sum(map(model.checkpoint_tensor_bytes, checkpoint_tensors(model.config)))
+    total = sum(map(model.checkpoint_tensor_bytes, model.blueprint.tensors()))
     if name == "Qwen3.6-35B-A3B":  # whose index was not seen
-        assert (total, model.checkpoint_bytes) == (2 * model.total_params, 0)
+        assert (total, model.row.checkpoint_bytes) == (2 * model.row.total_params, 0)
     else:
-        assert total == model.checkpoint_bytes
+        assert total == model.row.checkpoint_bytes
 
 
-@pytest.mark.parametrize("name", PUBLISHED_PARTS)
-def test_gguf_holds_the_same_numbers_under_unique_names(name: str) -> None:
-    text, _, mtp = PUBLISHED_PARTS[name]
-    tensors = gguf_tensors(models()[name].config, mtp=True)
-    assert sum(tensor.params for tensor in tensors) == text + mtp
-    assert len({tensor.name for tensor in tensors}) == len(tensors)
+def test_a_figure_that_is_not_what_the_configuration_gives_is_a_fault() -> None:
+    model = models()["Qwen3.5-9B"]
+    wrong = model._replace(row=model.row._replace(total_params=9_000_000_000))
+    assert model.faults() == []
+    assert wrong.faults() == ["total_params: 9000000000 published, but the configuration gives 9653104368"]
 
 
-@pytest.mark.parametrize(("name", "file_bytes"), [("Qwen3.5-2B", 668_227_264), ("Qwen3.5-4B", 672_423_616)])
-def test_mmproj_is_the_published_file_less_its_header(name: str, file_bytes: int) -> None:
-    header = file_bytes - mmproj_tensor_bytes(models()[name].config.vision)
-    assert header == 18_112  # the same for both: their towers have the same number of tensors
+def test_a_model_is_defined_once() -> None:
+    known = rows(MODELS)
+    with pytest.raises(DataError, match=r"model 'Qwen3\.5-27B' is defined twice"):
+        Catalogue([*known, next(row for row in known if row.name == "Qwen3.5-27B")._replace(source="another")])
 
 
-def hub_config(name: str) -> dict[str, Any]:
-    """The config.json of a catalogue model, in the Hub's layout."""
-    config = models()[name].config
-    text = {field: getattr(config, field) for field in config._fields if field != "vision"}
-    vision = {field: getattr(config.vision, field) for field in config.vision._fields}
-    tied = text.pop("tie_word_embeddings")
-    kind = "qwen3_5_moe" if config.is_moe else "qwen3_5"
-    return {"model_type": kind, "tie_word_embeddings": tied, "text_config": text, "vision_config": vision}
-
-
-@pytest.mark.parametrize("name", ["Qwen3.5-27B", "Qwen3.5-35B-A3B"])
+@pytest.mark.parametrize("name", ["Qwen3.5-27B", "Qwen3.5-35B-A3B", "gpt-oss-20b"])
 def test_a_config_json_gives_the_same_answer(name: str, tmp_path: Path, fit_rows: Callable[..., Any]) -> None:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(hub_config(name)))
+    path.write_text(json.dumps(config_of(name)))
     words = ("--mac", "64", "--quant", "Q4_K_M")
     (theirs,) = fit_rows("My-Finetune", *words, "--catalog", str(path))
     (ours,) = fit_rows(name, *words)
     assert theirs["model"] == "My-Finetune"
-    assert {**theirs, "model": name} == ours
+    sizes = [field for field in ours if field.endswith("_bytes") and field != "file_bytes"]
+    assert {field: theirs[field] for field in sizes} == {field: ours[field] for field in sizes}
+    assert theirs["max_context_tokens"] == ours["max_context_tokens"]
+
+
+def test_several_models_by_name_stand_in_one_object(tmp_path: Path, fit_rows: Callable[..., Any]) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"A": config_of("Qwen3.5-9B"), "B": config_of("Qwen3.5-4B")}))
+    for mine, theirs in (("A", "Qwen3.5-9B"), ("b", "Qwen3.5-4B")):
+        (row,) = fit_rows(mine, "--mac", "32", "--quant", "Q8_0", "--catalog", str(path))
+        (known,) = fit_rows(theirs, "--mac", "32", "--quant", "Q8_0")
+        assert row["tensor_bytes"] == known["tensor_bytes"]
 
 
 def test_a_csv_row_of_ones_own_works(tmp_path: Path, fit_rows: Callable[..., Any]) -> None:
-    lines = (Path(__file__).parent.parent / "data" / "models.csv").read_text().splitlines()
+    lines = (ROOT / "data" / "models.csv").read_text(encoding="utf-8").splitlines()
     row = next(line for line in lines if line.startswith("Qwen3.5-9B,"))
     path = tmp_path / "mine.csv"
-    path.write_text("\n".join([lines[0], row.replace("Qwen3.5-9B,", "Mine-9B,", 1)]))
+    path.write_text("\n".join([lines[0], row.replace("Qwen3.5-9B,", "Mine-9B,", 1)]), encoding="utf-8")
+    (tmp_path / "configs").mkdir()
+    shutil.copy(CONFIGS / "Qwen3.5-9B.json", tmp_path / "configs" / "Mine-9B.json")
     (row_of_mine,) = fit_rows("mine-9b", "--mac", "32", "--quant", "Q8_0", "--catalog", str(path))
-    assert row_of_mine["tensor_bytes"] == fit_rows("Qwen3.5-9B", "--mac", "32", "--quant", "Q8_0")[0]["tensor_bytes"]
+    (known,) = fit_rows("Qwen3.5-9B", "--mac", "32", "--quant", "Q8_0")
+    assert {**row_of_mine, "model": "Qwen3.5-9B"} == known
 
 
 def test_data_are_found_from_a_checkout_without_installation(tmp_path: Path) -> None:
-    root = Path(__file__).parent.parent
-    # -S hides site-packages, so that nothing installed can help; click comes in by itself.
-    click_home = Path(__import__("click").__file__).parent.parent
-    code = f"import sys; sys.path[:0] = [{str(root)!r}, {str(click_home)!r}]; from deployfit import catalog; "
-    code += "print(len(catalog.models()), 'deployfit.data' in sys.modules)"
+    # -S hides site-packages, so that nothing installed can help.
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from deployfit import catalogue; "
+    code += "print(len(catalogue.models()), 'deployfit.data' in sys.modules)"
     bare = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, capture_output=True, text=True, env=bare)
-    assert done.stdout.split() == ["11", "False"], done.stderr
+    assert done.stdout.split() == [str(len(models())), "False"], done.stderr
 
 
 def test_names_are_found_whatever_their_case() -> None:
