@@ -25,6 +25,8 @@ from deployfit.sources.hub.cache import Cache
 from deployfit.sources.hub.exchange import (
     API_PAUSE,
     FILE_PAUSE,
+    LIST_SECONDS,
+    MOST_SECONDS,
     Choose,
     Head,
     Reply,
@@ -72,7 +74,7 @@ class HubClient:
         cached = None if today else from_json(self._cache.get(*key))
         if cached is not None and (self.offline or COMMIT.fullmatch(asked)):
             self.from_cache = self.offline
-            return cached
+            return cached._replace(revision=asked)
         if self.offline and not today:
             raise HubError(
                 f"{quoted(repo_id)} at {quoted(asked)} is not in the cache; ask once without {param('offline')}"
@@ -117,7 +119,8 @@ class HubClient:
         raise HubError(f"{what}: more than {MOST_FILES:,} files, or pages; that is no repository of a model")
 
     def _list(self, url: str, what: str) -> Reply:
-        return self._get(url, {}, lambda head: Wanted(0, MOST_LIST_BYTES, cut=False), API_PAUSE, what)
+        wanted = Wanted(0, MOST_LIST_BYTES, cut=False)
+        return self._get(url, {}, lambda head: wanted, API_PAUSE, what, LIST_SECONDS)
 
     def prefix(self, repository: Repository, file: RepoFile, nbytes: int, known: bytes = b"") -> bytes:
         """Return the first bytes of a file, up to so many; what is known, or in the cache, is not asked for again."""
@@ -160,7 +163,15 @@ class HubClient:
             raise HubError(f"{what}: another file came than was asked for; is there a login page on the way?")
         return reply.body
 
-    def _get(self, url: str, more: Mapping[str, str], choose: Choose, pause: float, what: str) -> Reply:
+    def _get(
+        self,
+        url: str,
+        more: Mapping[str, str],
+        choose: Choose,
+        pause: float,
+        what: str,
+        most_seconds: float = MOST_SECONDS,
+    ) -> Reply:
         """Return an answer; a server that stumbles is asked again, one that says when, if that is soon."""
         headers = {**hub_headers(), "Accept-Encoding": "identity", **more}
         if self._failures >= MOST_FAILURES:
@@ -169,7 +180,7 @@ class HubClient:
         error: Exception | None = None
         for wait in (*WAITS, None):
             try:
-                reply, error = exchange(url, headers, choose, pause), None
+                reply, error = exchange(url, headers, choose, pause, most_seconds), None
             except STUMBLES as stumbled:
                 reply, error = None, stumbled
             except Exception as failed:

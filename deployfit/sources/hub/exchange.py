@@ -20,8 +20,9 @@ from deployfit.errors import InputError
 from deployfit.sources.hub import build_hf_headers, constants, get_session
 
 MOST_REDIRECTS = 5
-MOST_SECONDS = 120.0  # for one answer, however slowly it drips
-HEADER_SECONDS = 30.0  # of which until its headers are there, over all redirects
+MOST_SECONDS = 120.0  # for one body, however slowly it drips; 12 MB may come over a slow line
+LIST_SECONDS = 45.0  # for a list, which has some 300 kB
+HEADER_SECONDS = 30.0  # until an answer's headers are there, over all redirects
 MOST_REFUSAL_BYTES = 65_536  # of a body that nobody reads: of an error, of a redirect
 
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what goes wrong is said once, by us
@@ -90,7 +91,9 @@ def hub_headers() -> dict[str, str]:
     return headers
 
 
-def exchange(url: str, headers: Mapping[str, str], choose: Choose, pause_seconds: float) -> Reply:
+def exchange(
+    url: str, headers: Mapping[str, str], choose: Choose, pause_seconds: float, most_seconds: float = MOST_SECONDS
+) -> Reply:
     """Return the answer to a GET; `choose` says by its head which bytes of its body are wanted.
 
     A daemon talks, and whoever asked waits no longer than said: timeouts of sockets only count pauses, and a header may
@@ -111,7 +114,7 @@ def exchange(url: str, headers: Mapping[str, str], choose: Choose, pause_seconds
     try:
         found = said.get(timeout=max(HEADER_SECONDS, min(2 * pause_seconds, MOST_SECONDS)))
         if found is None:
-            found = said.get(timeout=MOST_SECONDS)
+            found = said.get(timeout=most_seconds)
     except Empty:
         raise TooSlowError from None
     finally:
