@@ -90,5 +90,6 @@ def qwen_vision_tower(top: Numbers) -> VisionTower | None:
     vision = top.section("vision_config")
     if vision is None:
         return None
-    numbers = {name: vision.count(name) for name in VisionTower._fields if name != "deepstack"}
-    return VisionTower(**numbers, deepstack=len(vision.indices("deepstack_visual_indexes", numbers["depth"])))
+    numbers = {name: vision.count(name) for name in VisionTower._fields if name != "deepstack_layers"}
+    layers = vision.indices("deepstack_visual_indexes", numbers["depth"])
+    return VisionTower(**numbers, deepstack_layers=tuple(sorted(layers)))

@@ -10,7 +10,8 @@ from deployfit.layers.tensor import Roles
 class VisionTower(NamedTuple):
     """The vision tower of Qwen3-VL and Qwen3.5, its numbers named as in `vision_config`.
 
-    `deepstack`: at how many layers its features are added to the text model's, each through a merger of its own.
+    `deepstack_layers`: after which of its layers features are taken that are added to the text model's, each through a
+    merger of its own.
     """
 
     depth: int
@@ -23,7 +24,12 @@ class VisionTower(NamedTuple):
     spatial_merge_size: int
     in_channels: int
     num_position_embeddings: int
-    deepstack: int = 0
+    deepstack_layers: tuple[int, ...] = ()
+
+    @property
+    def deepstack(self) -> int:
+        """At how many layers of the text model features are added."""
+        return len(self.deepstack_layers)
 
     def tensors(self) -> Roles:
         """Yield name within the tower and shape of its tensors; `.weight` and `.bias` are part of the name."""
