@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deployfit import catalogue
@@ -89,7 +90,15 @@ def recommend(
         catalogue.rows(ranking.BITS),
         frozenset(catalogue.rows(ranking.TESTED)),
     )
-    found = ranking.recommend(_candidates(machine, wanted.context_tokens, name, own=own), wanted, cited)
+    scores = ranking.best_scores(cited.scores, wanted.use)
+    models = catalogue.models()
+    scored = [models[model] for model in models if model in scores]
+    found: list[Recommendation] = []
+    with suppress(InputError):  # perhaps a model without a score fits
+        found = ranking.recommend(_candidates(scored, machine, wanted.context_tokens, name, own=own), wanted, cited)
+    if sum(not each.bits.is_lossy for each in found) < most:  # those without a score come after those with one
+        every = _candidates(list(models.values()), machine, wanted.context_tokens, name, own=own)
+        found = ranking.recommend(every, wanted, cited)
     return Recommendations(found[:most], machine, wanted, _among(cited, wanted))
 
 
@@ -112,9 +121,6 @@ def _wanted(use: str, min_speed: float, context_tokens: int, machine: Machine) -
         raise unknown("use", use, uses)
     if min_speed and speeds().chip(machine.mac) is None:
         raise InputError(f"{param('min_speed')}: {speeds().why_not(machine.mac)}")
-    trained = max(model.blueprint.trained_context for model in catalogue.models().values())
-    if not 1 <= context_tokens <= trained:
-        raise InputError(f"{param('context')}: {context_tokens:,} tokens; choose from 1 to the trained {trained:,}")
     return Wanted(uses[use], min_speed, context_tokens, no_speed=speeds().why_not(machine.mac))
 
 
@@ -139,13 +145,15 @@ def _files(model: Model, runtime: str, most_bytes: int, *, own: bool) -> list[Qu
     return files + [quant for quant in recipes if quant.advisable(model, Options())]
 
 
-def _candidates(machine: Machine, context_tokens: int, runtime: str | None, *, own: bool) -> Iterable[Candidate]:
-    """Yield every file of the catalogue's models that fits with this context."""
+def _candidates(
+    models: Sequence[Model], machine: Machine, context_tokens: int, runtime: str | None, *, own: bool
+) -> Iterable[Candidate]:
+    """Yield every file of these models that fits with this context."""
     from deployfit.grid import MISSING, Grid, sweep
     from deployfit.ranking import Candidate
 
     options = Options()
-    for model in catalogue.models().values():
+    for model in models:
         if context_tokens > model.blueprint.trained_context:
             continue
         for name in registry.names() if runtime is None else (runtime,):
