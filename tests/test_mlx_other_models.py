@@ -40,6 +40,18 @@ def test_weights_equal_mlx_lm_s_on_every_row() -> None:
     assert (len(rows), wrong) == (932, [])
 
 
+def test_weights_with_the_vision_tower_equal_mlx_vlm_s_on_every_row() -> None:
+    rows = engine_rows("other_mlx_vlm_weights.csv")
+    wrong = []
+    for row in rows:
+        recipe = find_mlx_recipe(row["recipe"], shelf.mlx_recipes())
+        weights = mlx_weights(model_of(row["model"]), recipe, vision=True)
+        counted = weights.tensor_bytes, weights.params, weights.vision_bytes
+        if counted != tuple(int(row[name]) for name in ("weights_bytes", "parameters", "vision_and_projector_bytes")):
+            wrong.append((row, counted))
+    assert (len(rows), wrong) == (10, [])
+
+
 def test_caches_equal_mlx_lm_s_on_every_row_and_what_it_refuses_is_refused() -> None:
     rows = engine_rows("other_mlx_cache.csv")
     wrong = []

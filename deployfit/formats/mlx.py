@@ -165,12 +165,19 @@ class Loaded(NamedTuple):
 class MlxSource:
     """A model as MLX loads it: without draft layers and without what nothing reads, equal layers once.
 
-    `float32_roles` are what the checkpoint has in F32, empty where that is not known.
+    `float32_roles` are what the checkpoint has in F32, empty where that is not known. `tower_params` are those of a
+    vision tower that the blueprint does not tell.
     """
 
     def __init__(
-        self, blueprint: Blueprint, names: Names, architecture: ArchitectureRow, float32_roles: tuple[str, ...]
+        self,
+        blueprint: Blueprint,
+        names: Names,
+        architecture: ArchitectureRow,
+        float32_roles: tuple[str, ...],
+        tower_params: int = 0,
     ) -> None:
+        self._tower_params = tower_params
         self.blueprint = blueprint
         self.architecture = architecture
         self._names = names
@@ -199,11 +206,16 @@ class MlxSource:
             return True
         return role + AS_STORED in self.architecture.float32 and role in (self._float32_roles or (role,))
 
-    @property
+    @cached_property
     def tower(self) -> Block:
-        """The vision tower, in BF16."""
-        vision = self.blueprint.vision
-        return tower_block(vision, self._names.tower) if vision else Block(())
+        """The vision tower, in BF16; of one whose kind of layers nobody wrote only how many numbers it has is known."""
+        if self.blueprint.vision:
+            return tower_block(self.blueprint.vision, self._names.tower)
+        params = self._tower_params
+        nbytes = BF16_BYTES * params
+        return Block(
+            [Stored("vision_tower", (params,), "BF16", nbytes, "vision", "BF16", Part.VISION)] if params else ()
+        )
 
     @cached_property
     def text_params(self) -> int:
@@ -320,3 +332,30 @@ def _quantized(name: str, tensor: Tensor, scheme: Scheme) -> Iterator[Stored]:
     yield Stored(name, packed, "U32", 4 * prod(packed), tensor.role, scheme.name, tensor.part)
     for extra in extras:
         yield Stored(stem + extra, groups, DTYPES[scheme.mode], each, tensor.role, scheme.name, tensor.part)
+
+
+class TowerRow(NamedTuple):
+    """A row of `data/mlx_towers.csv`: the vision tower of these models, whose kind of layers nobody wrote.
+
+    How many numbers it has, and how many more for each of the text model's width that its projection maps to.
+    """
+
+    models: tuple[str, ...]
+    params: int
+    params_per_width: int
+
+
+TOWERS = Table(
+    "mlx_towers.csv",
+    ["models", "params", "params_per_width"],
+    lambda row: TowerRow(tuple(row.text("models").split()), row.number("params"), row.number("params_per_width")),
+)
+
+
+def tower_params(model: str, hidden: int, rows: Iterable[TowerRow]) -> int:
+    """Return how many numbers a model's vision tower has that its blueprint does not tell, 0 if it has none.
+
+    >>> tower_params("Gemma-3-12B", 3840, [TowerRow(("Gemma-3-12B",), 416_867_184, 1152)])
+    421290864
+    """
+    return sum(row.params + hidden * row.params_per_width for row in rows if model in row.models)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 from deployfit.basis import Basis
+from deployfit.catalogue import rows
 from deployfit.errors import InputError
-from deployfit.formats.mlx import MLX_LM, MLX_VLM, MlxRecipe, MlxSource, check_makeable, mlx_runs
+from deployfit.formats.mlx import MLX_LM, MLX_VLM, TOWERS, MlxRecipe, MlxSource, check_makeable, mlx_runs, tower_params
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.conventions import conventions
@@ -24,10 +26,9 @@ def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
     16054266848
     """
     tool = MLX_VLM if vision else MLX_LM
-    blueprint = model.blueprint
     source = mlx_source(model)
     check_makeable(recipe, tool, source.architecture)
-    tower = sum(tensor.params for tensor in blueprint.vision_tensors()) if vision else 0
+    tower = sum(prod(stored.shape) for stored in source.tower.tensors) if vision else 0
     notes = (recipe.note,) if recipe.note else ()
     runs = mlx_runs(source, recipe, tool)
     return safetensors_weights(recipe.name, MLX, runs, source.text_params + tower, Basis.EXACT, notes)
@@ -44,7 +45,8 @@ def mlx_source(model: Model) -> MlxSource:
     key = id(model.blueprint), model.row.float32_roles
     if key not in _kept:
         known = conventions(model.blueprint.model_type)
-        _kept[key] = MlxSource(model.blueprint, known.mlx_names, known.architecture, model.row.float32_roles)
+        tower = 0 if model.blueprint.vision else tower_params(model.name, model.blueprint.hidden, rows(TOWERS))
+        _kept[key] = MlxSource(model.blueprint, known.mlx_names, known.architecture, model.row.float32_roles, tower)
     return _kept[key]
 
 
@@ -79,6 +81,6 @@ class MlxQuant(NamedTuple):
     def weights(self, model: Model, options: Options) -> Weights:
         """Return what the tools convert to."""
         check_options(options)
-        if options.vision and model.blueprint.vision is None:
+        if options.vision and not mlx_source(model).tower.tensors:
             raise InputError(f"{model.name}: no vision tower is known; leave out {param('vision')}")
         return mlx_weights(model, self.recipe, vision=options.vision)

@@ -22,7 +22,7 @@ from deployfit.models import ORIGINAL_BYTES, Model
 from deployfit.parameters import param
 from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.gguf import gguf_header_bytes, gguf_recipes, gguf_weights, ollama_weights
-from deployfit.quants.mlx import mlx_weights
+from deployfit.quants.mlx import mlx_source, mlx_weights
 from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, is_model
 from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
 from deployfit.tables import Row, Table
@@ -266,7 +266,7 @@ class Publisher:
     def _count(self, rule: PublisherRecipe, model: Model, *, mtp: bool) -> Weights:
         row = self.rows[rule.format]
         if row.format == MLX:
-            return mlx_weights(model, _mlx_recipes()[rule.base], vision=model.blueprint.vision is not None)
+            return mlx_weights(model, _mlx_recipes()[rule.base], vision=bool(mlx_source(model).tower.tensors))
         if row.format != GGUF:
             return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[rule.base])
         base = gguf_recipes()[rule.base]
