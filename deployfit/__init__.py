@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from deployfit.questions.check import check
     from deployfit.questions.fit import fit
     from deployfit.questions.here import here
-    from deployfit.questions.macs import macs
-    from deployfit.questions.models import models
+    from deployfit.questions.macs import list_macs
+    from deployfit.questions.models import list_models
     from deployfit.questions.plan import plan
-    from deployfit.questions.quants import quants
+    from deployfit.questions.quants import list_quants
     from deployfit.questions.recommend import recommend
     from deployfit.questions.sweep import sweep
     from deployfit.questions.table import table
@@ -27,10 +27,10 @@ __all__ = [
     "check",
     "fit",
     "here",
-    "macs",
-    "models",
+    "list_macs",
+    "list_models",
+    "list_quants",
     "plan",
-    "quants",
     "recommend",
     "sweep",
     "table",
@@ -39,16 +39,16 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return one of the names when it is asked for."""
-    if name == "DeployfitError":
-        from deployfit.errors import DeployfitError
+    """Return one of the names when it is asked for.
 
-        return DeployfitError
+    None of them may be that of a module in here: as soon as that is imported, it takes the name's place.
+    """
     if name not in __all__:
         raise AttributeError(f"module 'deployfit' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"deployfit.questions.{name}"), name)
+    home = "deployfit.errors" if name == "DeployfitError" else f"deployfit.questions.{name.removeprefix('list_')}"
+    return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

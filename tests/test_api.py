@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -47,7 +50,13 @@ def test_a_name_that_is_not_there() -> None:
 def test_fit_gives_what_the_command_prints() -> None:
     words = ("fit", "Qwen3.5-27B", "--mac", "M4 Max 64", "--quant", "Q4_K_M", "--quant", "4bit", "--context", "64k")
     answers = deployfit.fit("Qwen3.5-27B", ["Q4_K_M", "4bit"], mac="M4 Max 64", context="64k")
-    assert answers.rows() == printed(*words)
+    shown = printed(*words)
+    texts = ("notes", "not_counted", "advice")
+    assert [{**row, **dict.fromkeys(texts)} for row in answers.rows()] == [
+        {**row, **dict.fromkeys(texts)} for row in shown
+    ]
+    assert "vision tower (--vision)" in shown[0]["not_counted"]  # each door spells its parameters
+    assert "vision tower (vision)" in answers.rows()[0]["not_counted"]
     frame = answers.frame()
     assert frame.total_bytes.tolist() == [answer.estimate.total_bytes for answer in answers]
     assert frame.total_bytes.dtype == "int64"
@@ -56,47 +65,92 @@ def test_fit_gives_what_the_command_prints() -> None:
 def test_settings_are_keywords() -> None:
     (plain,) = deployfit.fit("Qwen3.5-9B", "Q4_K_M", mac=16)
     (quantized,) = deployfit.fit("Qwen3.5-9B", "Q4_K_M", mac=16, kv_type="q8_0", parallel=2)
-    assert quantized.estimate.kv_cache_bytes * 32 == plain.estimate.kv_cache_bytes * 17
+    cache = [each.estimate.bytes_of("kv_cache") for each in (plain, quantized)]
+    assert cache[1] * 32 == cache[0] * 17
     with pytest.raises(DeployfitError, match=r"no setting 'kv_typ'; did you mean kv_type"):
         deployfit.fit("Qwen3.5-9B", "Q4_K_M", mac=16, kv_typ="q8_0")
     with pytest.raises(DeployfitError, match=r"no setting 'kv_typ'"):
-        deployfit.sweep("Qwen3.5-9B", "Q4_K_M", macs=16, kv_typ=["q8_0"])
-    with pytest.raises(DeployfitError, match="--kv-bits is an option of mlx"):
+        deployfit.sweep("Qwen3.5-9B", "Q4_K_M", mac=16, kv_typ=["q8_0"])
+    with pytest.raises(DeployfitError, match=r"^kv_bits is an option of mlx"):
         deployfit.fit("Qwen3.5-9B", "Q4_K_M", mac=16, kv_bits=8)
 
 
-def test_plan_recommend_and_sweep_give_what_the_commands_print() -> None:
+def test_plan_recommend_sweep_and_table_give_what_the_commands_print() -> None:
     plan = deployfit.plan("Qwen3.5-9B", ["Q4_K_M", "Q8_0"], mac="M2 16")
     words = ("plan", "Qwen3.5-9B", "--quant", "Q4_K_M", "--quant", "Q8_0", "--mac", "M2 16")
+    assert plan.rows() == printed(*words)
     assert json.loads(plan.frame().to_json(orient="records")) == printed(*words)
-    places = deployfit.recommend("M2 Pro 32", context="64k", min_speed=10, use="chat")
+    places = deployfit.recommend(mac="M2 Pro 32", context="64k", min_speed=10, use="chat", places=99)
     words = ("recommend", "--mac", "M2 Pro 32", "--context", "64k", "--min-speed", "10", "--use", "chat")
     assert places.rows() == printed(*words, "--places", "99")
-    swept = deployfit.sweep("Qwen3.5-9B", "Q4_K_M", contexts=[4096, "32k"], macs=["M2 16", 32], kv_type=["f16", "q4_0"])
+    swept = deployfit.sweep("Qwen3.5-9B", "Q4_K_M", context=[4096, "32k"], mac=["M2 16", 32], kv_type=["f16", "q4_0"])
     words = ("sweep", "Qwen3.5-9B", "--quant", "Q4_K_M", "--context", "4096", "--context", "32k", "--mac", "M2 16")
-    assert list(swept.rows()) == printed(*words, "--mac", "32", "--kv-type", "f16", "--kv-type", "q4_0")
-    assert swept.frame().shape == (8, len(next(swept.rows())))
+    rows = swept.rows()
+    assert rows == list(swept.each_row()) == printed(*words, "--mac", "32", "--kv-type", "f16", "--kv-type", "q4_0")
+    assert rows == printed(*words, "--mac", "32", "--kv-type", "f16,q4_0")
+    assert swept.frame().shape == (8, len(rows[0]))
+    table = deployfit.table("Qwen3.5-9B", ["Q8_0", "Q4_K_M"])
+    assert table.rows() == printed("table", "Qwen3.5-9B", "--quant", "Q8_0,Q4_K_M")
 
 
 def test_check_and_validate_give_what_the_commands_print() -> None:
-    checked = deployfit.check("Qwen3.5-27B", "unsloth")
+    checked = deployfit.check(model="Qwen3.5-27B", publisher="unsloth")
     shown = printed("check", "--model", "Qwen3.5-27B", "--publisher", "unsloth")
+    assert checked.rows() == shown
     assert sorted(checked.frame().error_bytes) == sorted(row["error_bytes"] for row in shown)
     measured = deployfit.validate()
-    assert len(measured.frame()) == len(printed("validate"))
+    assert measured.rows() == printed("validate")
     assert measured.frame().error_percent.abs().median() < 15
 
 
 def test_lists_are_frames() -> None:
-    models, macs = deployfit.list_models(), deployfit.list_macs()
-    assert models.loc["Qwen3.5-397B-A17B", "total_params"] == 403_397_928_944
-    assert models.index[0] == "Qwen3.5-397B-A17B"
-    assert pd.isna(macs.set_index("chip").loc["A18 Pro", "bandwidth_gb_s"])
-    assert deployfit.list_macs(15).gpu_limit_bytes.sum() != macs.gpu_limit_bytes.sum()
+    models, macs = deployfit.list_models().frame(), deployfit.list_macs()
+    assert models.set_index("model").loc["Qwen3.5-397B-A17B", "total_params"] == 403_397_928_944
+    assert models["model"][0] == "Qwen3.5-397B-A17B"
+    assert pd.isna(macs.frame().set_index("chip").loc["A18 Pro", "bandwidth_gb_s"])
+    assert deployfit.list_macs(macos=15).frame().gpu_limit_bytes.sum() != macs.frame().gpu_limit_bytes.sum()
     quants = deployfit.list_quants("Qwen3.5-4B", publisher="mlx-community")
-    assert quants["quant"].tolist() == [
-        row["quant"] for row in printed("quants", "Qwen3.5-4B", "--publisher", "mlx-community")
-    ]
+    assert quants.rows() == printed("quants", "Qwen3.5-4B", "--publisher", "mlx-community")
+
+
+ANSWERS: dict[str, Callable[[], Any]] = {
+    "fit": lambda: deployfit.fit("Qwen3.5-9B", ["Q4_K_M", "BF16"], mac=16),
+    "plan": lambda: deployfit.plan("Qwen3.5-9B", mac=16),
+    "recommend": lambda: deployfit.recommend(mac="M4 Max 64"),
+    "list_quants": lambda: deployfit.list_quants("Qwen3.5-9B"),
+    "table": lambda: deployfit.table("Qwen3.5-9B"),
+    "table of a Mac": lambda: deployfit.table("Qwen3.5-9B", mac=32),
+    "sweep": lambda: deployfit.sweep("Qwen3.5-9B", mac=[16, 32]),
+    "list_models": lambda: deployfit.list_models(family="Qwen3.5"),
+    "list_macs": lambda: deployfit.list_macs(),
+    "check": lambda: deployfit.check(model="Qwen3.5-9B"),
+    "validate": lambda: deployfit.validate(),
+}
+
+
+@pytest.mark.parametrize("ask", ANSWERS.values(), ids=ANSWERS)
+def test_every_answer_has_rows_a_frame_and_looks(ask: Callable[[], Any]) -> None:
+    answer = ask()
+    rows, frame = answer.rows(), answer.frame()
+    assert len(rows) == len(frame) > 0
+    assert list(frame.columns) == list(rows[0])
+    assert answer.document().schema.startswith("deployfit/")
+    for name in frame.columns:  # a whole number that may be missing stays one
+        values = [row[name] for row in rows if row[name] is not None]
+        if values and all(type(value) is int for value in values):
+            assert str(frame[name].dtype) in ("Int64", "int64"), name
+    assert 2 < len(repr(answer).splitlines()) < 400
+    assert "<table>" in answer._repr_html_()
+    json.dumps(rows, allow_nan=False)
+
+
+def test_no_context_is_none() -> None:
+    (answer,) = deployfit.fit("Qwen3.5-27B", "Q8_0", mac=16)
+    assert answer.max_context_tokens == 0
+    frame = deployfit.fit("Qwen3.5-27B", ["Q8_0", "IQ2_XXS"], mac=16, imatrix=True, context="4k").frame()
+    assert pd.isna(frame.max_context_tokens[0])
+    assert frame.max_context_tokens[1] > 4096
+    assert str(frame.max_context_tokens.dtype) == "Int64"
 
 
 @pytest.mark.parametrize(
@@ -106,29 +160,43 @@ def test_lists_are_frames() -> None:
         ("plan", {"model": "Qwen3.5-27B", "mac": "M4 Max 24"}, "no M4 Max with 24 GB"),
         ("recommend", {"mac": 33}, "no Mac with 33 GB"),
         *(
-            ("recommend", {"mac": "M2 Pro 32", "min_speed": speed}, "min-speed: expected tokens per second such as 10")
-            for speed in (float("nan"), float("inf"), -1, 10**400, "fast", "0")
+            ("recommend", {"mac": "M2 Pro 32", "min_speed": speed}, "min_speed: expected tokens per second such as 10")
+            for speed in (float("nan"), float("inf"), -1, 10**400, "fast", "-1")
         ),
-        ("sweep", {"models": "Qwen3.5-27B", "contexts": "long"}, "context: expected a whole number"),
+        ("sweep", {"model": "Qwen3.5-27B", "context": "long"}, "context: expected a whole number"),
         ("check", {"publisher": "nobody"}, "no publisher 'nobody'"),
-        ("list_quants", {"model": ""}, "no model ''"),
-        ("validate", {"speed_file": "/nowhere.csv"}, "nowhere.csv"),
+        ("list_quants", {"model": ""}, "model"),
+        ("list_models", {"family": "Qwen9"}, "no family 'Qwen9'; did you mean Qwen"),
+        ("list_macs", {"macos": 16}, "no macOS 16 for Apple silicon is known"),
+        ("table", {"quant": "Q4_K_X"}, "no recipe 'Q4_K_X'"),
+        ("validate", {"speeds": "/nowhere.csv"}, "speeds '/nowhere.csv': No such file or directory; give a CSV"),
     ],
 )
 def test_errors_are_deployfit_errors(name: str, arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(DeployfitError) as caught:
         getattr(deployfit, name)(**arguments)
     assert said in str(caught.value)
+    assert not re.search(r"--[a-z]", str(caught.value))
 
 
 def test_a_speed_may_be_a_text_as_on_the_command_line() -> None:
-    assert deployfit.recommend("M2 Pro 32", min_speed="30") == deployfit.recommend("M2 Pro 32", min_speed=30)
-    assert deployfit.recommend("M2 Pro 32", min_speed="30") != deployfit.recommend("M2 Pro 32")
+    assert deployfit.recommend(mac="M2 Pro 32", min_speed="30").rows() == (
+        deployfit.recommend(mac="M2 Pro 32", min_speed=30).rows()
+    )
+    assert deployfit.recommend(mac="M2 Pro 32", min_speed="30").rows() != deployfit.recommend(mac="M2 Pro 32").rows()
 
 
-def test_the_readme_s_python_runs(tmp_path: Any) -> None:
-    from test_readme import README
+def test_the_names_are_questions_whatever_was_imported() -> None:
+    """Modules of the package must not hide functions of the library."""
+    code = "import pkgutil, importlib, deployfit\n"
+    code += "for each in pkgutil.iter_modules(deployfit.__path__, 'deployfit.'):\n"
+    code += "    if not each.name.endswith('__main__'): importlib.import_module(each.name)\n"
+    code += "print(*[name for name in deployfit.__all__ if not callable(getattr(deployfit, name))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
-    (block,) = README.read_text(encoding="utf-8").split("```python\n")[1:]
+
+def test_the_readme_s_python_runs(tmp_path: Path) -> None:
+    (block,) = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
     code = block.partition("```")[0] + "assert len(frame)\n"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

@@ -29,10 +29,10 @@ class Macs(Answered):
         return macs_document(self.machines)
 
 
-def macs(*, macos: Text = common.DEFAULT_MACOS) -> Macs:
+def list_macs(*, macos: Text = common.DEFAULT_MACOS) -> Macs:
     """Return the Macs with Apple silicon: bandwidth, arithmetic, and what they lend to their GPU.
 
-    >>> [row["gpu_limit_bytes"] for row in macs().rows() if (row["chip"], row["memory_gib"]) == ("M4 Max", 64)]
+    >>> [row["gpu_limit_bytes"] for row in list_macs().rows() if (row["chip"], row["memory_gib"]) == ("M4 Max", 64)]
     [55662788608]
     """
     return Macs(
@@ -43,6 +43,6 @@ def macs(*, macos: Text = common.DEFAULT_MACOS) -> Macs:
 QUESTION = Question(
     name="macs",
     summary="List the Macs that deployfit knows, and what they lend to their GPU.",
-    ask=macs,
+    ask=list_macs,
     parameters=(common.MACOS._replace(default=common.DEFAULT_MACOS),),
 )

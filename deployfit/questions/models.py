@@ -28,10 +28,10 @@ class Models(Answered):
         return models_document(self.models)
 
 
-def models(*, family: str | None = None) -> Models:
+def list_models(*, family: str | None = None) -> Models:
     """Return the models that deployfit knows by name.
 
-    >>> {row["model"]: row["total_params"] for row in models(family="Qwen3.5").rows()}["Qwen3.5-35B-A3B"]
+    >>> {row["model"]: row["total_params"] for row in list_models(family="Qwen3.5").rows()}["Qwen3.5-35B-A3B"]
     35951822704
     """
     known = catalogue.models()
@@ -47,6 +47,6 @@ def models(*, family: str | None = None) -> Models:
 QUESTION = Question(
     name="models",
     summary="List the models that deployfit knows, by family.",
-    ask=models,
+    ask=list_models,
     parameters=(Parameter("family", "Only these: 'Qwen3.5', 'Gemma 4', ...", "NAME", "all"),),
 )

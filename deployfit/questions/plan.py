@@ -16,7 +16,7 @@ from deployfit.questions.resolve import find_model, machine_of, quants_of, speed
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:
-    from deployfit.plan import Plan
+    from deployfit.context_plan import Plan
     from deployfit.report.document import Document
 
 
@@ -53,7 +53,7 @@ def plan(
     >>> plan("Qwen3.5-35B-A3B", "Q4_K_M", mac=32).plan.rows[0].max_context_tokens
     (184832, 262144, 262144)
     """
-    from deployfit.plan import make_plan
+    from deployfit.context_plan import make_plan
 
     found = find_model(model, catalog)
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)

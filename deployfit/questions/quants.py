@@ -32,7 +32,7 @@ class Quants(Answered):
         return quants_document(self.model, self.known)
 
 
-def quants(
+def list_quants(
     model: str,
     *,
     runtime: str | None = None,
@@ -43,7 +43,7 @@ def quants(
 ) -> Quants:
     """Return what exists for a model, smallest first: the tools' recipes and publishers' files.
 
-    >>> {row["quant"]: row["tensor_bytes"] for row in quants("Qwen3.5-27B").rows()}["Q4_K_M"]
+    >>> {row["quant"]: row["tensor_bytes"] for row in list_quants("Qwen3.5-27B").rows()}["Q4_K_M"]
     16536406016
     """
     found = find_model(model, catalog)
@@ -55,7 +55,7 @@ def quants(
 QUESTION = Question(
     name="quants",
     summary="List what exists for MODEL. Recipes and published files, smallest first, and how each size is known.",
-    ask=quants,
+    ask=list_quants,
     parameters=(
         common.MODEL,
         common.RUNTIME._replace(help="Only what this engine loads.", default="everything"),

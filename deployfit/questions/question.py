@@ -44,10 +44,16 @@ class Answered:
         return [dict(zip(document.columns, record, strict=True)) for record in document.records]
 
     def frame(self) -> pd.DataFrame:
-        """Return the rows as a DataFrame; whole numbers that may be missing are Int64."""
+        """Return the rows as a DataFrame; whole numbers and truth values that may be missing have pandas' own types."""
         import pandas as pd
 
-        return pd.DataFrame(self.rows()).convert_dtypes(convert_string=False)
+        rows = self.rows()
+        frame = pd.DataFrame(rows)
+        for name in frame.columns:
+            kinds = {type(row[name]) for row in rows}
+            if kinds in ({int, type(None)}, {bool, type(None)}):
+                frame[name] = pd.array([row[name] for row in rows], dtype="Int64" if int in kinds else "boolean")
+        return frame
 
     def text(self, width: int = 100) -> str:
         """Return what the command prints on a screen of that width."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from deployfit.basis import Basis
-from deployfit.plan import Plan
+from deployfit.context_plan import Plan
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, Tone, of_rows
 from deployfit.report.fit import all_columns, machine_name
 from deployfit.units import four_digits, gb, gib, tps

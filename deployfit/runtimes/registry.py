@@ -88,7 +88,11 @@ def format_of(name: str) -> str:
 
 
 def check_given(given: Sequence[str], used: Sequence[str]) -> None:
-    """Raise InputError for a setting of a runtime that nothing asked for runs on."""
+    """Raise InputError for what is no setting, and for one of a runtime that nothing asked for runs on."""
+    every = {each.name: None for own in parameters().values() for each in own}
+    for name in given:
+        if name not in every:
+            raise unknown("setting", name, every)
     known = {each.name for own in used for each in parameters()[own]}
     for name, own in parameters().items():
         for each in own:
