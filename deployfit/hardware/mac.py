@@ -34,7 +34,8 @@ class Mac(NamedTuple):
 class MacRow(NamedTuple):
     """A row of `data/macs.csv`: a chip with one bandwidth, and the memory sizes it was sold with.
 
-    `fp16_tflops` are those of its largest GPU, with the neural accelerators in it if there are any.
+    `fp16_tflops` are those of its largest GPU, with the neural accelerators in it if there are any. `macs` are the
+    kinds of Mac that it came in.
     """
 
     chip: str
@@ -43,6 +44,7 @@ class MacRow(NamedTuple):
     gpu_cores: int = 0  # of its largest GPU
     fp16_tflops: float = 0.0  # 0 where they are not known
     neural_accelerators: bool = False
+    macs: str = ""
 
     @property
     def generation(self) -> int:
@@ -69,11 +71,14 @@ def _mac_row(row: Row) -> MacRow:
         gpu_cores=int(cores) if cores.isdigit() else row.number("gpu_cores"),
         fp16_tflops=row.decimal("fp16_tflops", blank=True),
         neural_accelerators=row.flag("neural_accelerators"),
+        macs=row.text("macs"),
     )
 
 
 MACS = Table(
-    "macs.csv", ["chip", "gpu_cores", "bandwidth_gb_s", "fp16_tflops", "neural_accelerators", "memory_gib"], _mac_row
+    "macs.csv",
+    ["chip", "gpu_cores", "bandwidth_gb_s", "fp16_tflops", "neural_accelerators", "memory_gib", "macs"],
+    _mac_row,
 )
 
 

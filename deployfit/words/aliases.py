@@ -1,0 +1,38 @@
+"""Names of models that no rule makes from the catalogue's: Ollama's library, other spellings, models of one shape."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from deployfit.tables import Row, Table
+
+NAME = "name"  # another name of the model
+TAG = "ollama"  # a tag of Ollama's library that means the model
+SHAPE = "shape"  # another model whose text tensors have the shapes of this one
+KINDS = (NAME, TAG, SHAPE)
+
+
+class AliasRow(NamedTuple):
+    """A row of `data/names.csv`: a name, and the model of the catalogue that it means or has the shape of.
+
+    `quant` is the recipe of the file behind a tag of Ollama's. `repo` is where another model of the same shape is.
+    """
+
+    name: str
+    model: str
+    kind: str
+    quant: str
+    repo: str
+
+
+def _alias_row(row: Row) -> AliasRow:
+    return AliasRow(
+        name=row.text("name"),
+        model=row.text("model"),
+        kind=row.one_of("kind", KINDS),
+        quant=row.text("quant", blank=True),
+        repo=row.text("repo", blank=True),
+    )
+
+
+ALIASES = Table("names.csv", ["name", "model", "kind", "quant", "repo"], _alias_row)
