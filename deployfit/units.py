@@ -6,19 +6,12 @@ Inside deployfit a size is an int of bytes. GB is 10**9 (what the Hub and disks 
 
 from __future__ import annotations
 
-import re
-
-from deployfit.errors import InputError, quoted
-
 KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 GB = 10**9
 
 TOKEN_UNITS = {"": 1, "k": KIB, "m": MIB}
-
-_TOKENS = re.compile(r"([0-9]{1,12})([kKmM]?)", re.ASCII)
-_LIMIT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*(g|gib|gb|m|mib|mb)", re.ASCII | re.IGNORECASE)
 
 
 def ceil_to(value: int, step: int) -> int:
@@ -28,34 +21,6 @@ def ceil_to(value: int, step: int) -> int:
     5120
     """
     return -(-value // step) * step
-
-
-def parse_tokens(text: str) -> int:
-    """Return a token count; k is 1,024 and m is 1,048,576, as engines and model cards mean them.
-
-    >>> parse_tokens("32k")
-    32768
-    """
-    match = _TOKENS.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"context: expected a whole number of tokens such as 32768 or 32k, got {quoted(text)}")
-    return int(match[1]) * TOKEN_UNITS[match[2].lower()]
-
-
-def parse_limit(text: str) -> int:
-    """Return the bytes of a memory limit that carries its unit; every unit is binary, as in the sysctl.
-
-    >>> parse_limit("28g")
-    30064771072
-    >>> parse_limit("28672m")
-    30064771072
-    """
-    match = _LIMIT.fullmatch(text.strip())
-    if match is None:
-        raise InputError(f"wired limit: expected a size with its unit such as 28g or 28672m, got {quoted(text)}")
-    whole, _, decimals = match[1].partition(".")
-    unit = GIB if match[2][0].lower() == "g" else MIB
-    return int(whole) * unit + int(decimals or 0) * unit // int("1" + "0" * len(decimals))
 
 
 def gib(size_bytes: int, digits: int = 2) -> str:

@@ -8,8 +8,9 @@ from conftest import engine_rows
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
 from deployfit.hardware.gpu_limit import LIMITS, default_limit, highest_raised_limit, parse_macos
-from deployfit.hardware.mac import MACS, Mac, find_chip, find_mac
+from deployfit.hardware.mac import MACS, Mac, find_chip
 from deployfit.units import GIB, MIB
+from deployfit.words.macs import mac_named
 
 UNITS = {"bytes": 1, "MB": 10**6, "MiB": MIB, "GiB": GIB}
 
@@ -41,7 +42,7 @@ def test_every_size_that_was_sold_has_a_limit_in_both_generations() -> None:
     [("M4 Max 36", 410), ("M4 Max 64", 546), ("M3 Max 96", 300), ("M3 Max 128", 400), ("M5 Max 36", 460)],
 )
 def test_the_memory_size_picks_the_bandwidth(text: str, expected: int) -> None:
-    chip = find_chip(find_mac(text, rows(MACS)), rows(MACS))
+    chip = find_chip(mac_named(text, rows(MACS)), rows(MACS))
     assert chip is not None
     assert chip.bandwidth_gb_s == expected
 

@@ -22,8 +22,9 @@ from deployfit.runtimes.llamacpp.caches import kv_cache_bytes
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.runtimes.mlx.settings import MlxSettings
 from deployfit.speed import NO_SPEEDS
-from deployfit.units import GIB, parse_limit, parse_tokens
+from deployfit.units import GIB
 from deployfit.verdict import Answer, Judge, Run, Verdict
+from deployfit.words.numbers import context, wired_limit
 
 SIZES = sorted({row.memory_gib for row in rows(LIMITS)})
 BEST_FIRST = list(Verdict)
@@ -179,6 +180,6 @@ def test_a_narrower_kv_type_takes_its_share_of_the_cache(name: str, how: LlamaCp
 @settings(derandomize=True)
 @given(st.integers(0, 10**9))
 def test_tokens_and_limits_are_read_as_written(count: int) -> None:
-    assert parse_tokens(str(count)) == count
-    assert parse_tokens(f"{count}k") == count * 1024
-    assert parse_limit(f"{count % 10**9}m") == count % 10**9 * 2**20
+    assert context(str(count)) == count
+    assert context(f"{count}k") == count * 1024
+    assert wired_limit(f"{count % 10**9}m") == count % 10**9 * 2**20

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from deployfit.basis import Basis
 from deployfit.catalogue import models, rows
 from deployfit.estimate import estimate
-from deployfit.hardware.mac import MACS, find_mac
+from deployfit.hardware.mac import MACS
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.resolve import speeds
 from deployfit.runtimes import registry
 from deployfit.speed import Speed, active_bytes, active_params, decode_seconds, prefill_seconds, work_of
+from deployfit.words.macs import mac_named
 
 ROOT = Path(__file__).parent.parent
 FEW = settings(max_examples=40, deadline=None, derandomize=True)
@@ -39,7 +40,7 @@ def speed_of(model: str, quant: str, mac: str, context: int = 32768, runtime: st
     weights = weights_of(model, quant, runtime)
     how = engine.settings(context, typed)
     speed = speeds().speed(
-        find_mac(mac, MAC_ROWS),
+        mac_named(mac, MAC_ROWS),
         found.blueprint,
         weights,
         estimate(found, weights, engine, how, Options()),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deployfit.errors import InputError, quoted, unknown
-from deployfit.parameters import param
 from deployfit.tables import Row, Table
 from deployfit.units import GIB
 
@@ -80,38 +77,6 @@ MACS = Table(
     ["chip", "gpu_cores", "bandwidth_gb_s", "fp16_tflops", "neural_accelerators", "memory_gib", "macs"],
     _mac_row,
 )
-
-
-_CHIP_AND_MEMORY = re.compile(r"(?:(?P<chip>\S.*) )?(?P<memory>[0-9]{1,4}) ?(?:GB|GiB|G)?", re.ASCII | re.IGNORECASE)
-_CHIP = re.compile(r"[A-Za-z][A-Za-z0-9 ]*", re.ASCII)
-
-
-def find_mac(text: str, macs: Sequence[MacRow]) -> Mac:
-    """Return the Mac that a text names: its memory in GB, or its chip and memory.
-
-    >>> find_mac("m4 max 64", [MacRow(chip="M4 Max", bandwidth_gb_s=546, memory_gib=(48, 64))]).name
-    'M4 Max 64 GB'
-    """
-    words = " ".join(text.split())
-    chips = {row.chip.casefold(): row.chip for row in macs}
-    match = _CHIP_AND_MEMORY.fullmatch(words)
-    typed = (match["chip"] or "") if match else words
-    if not (match and not typed) and not _CHIP.fullmatch(typed):
-        raise InputError(
-            f"{param('mac')}: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {quoted(text)}"
-        )
-    if typed and typed.casefold() not in chips:
-        raise unknown("Mac chip", typed, chips.values())
-    chip = chips[typed.casefold()] if typed else ""
-    sizes = sorted({size for row in macs if chip in ("", row.chip) for size in row.memory_gib})
-    memory = int(match["memory"]) if match else None
-    if memory not in sizes:
-        sold = "it was sold with " if chip else "Macs were sold with "
-        sold += ", ".join(map(str, sizes)) + " GB"
-        if memory is None:
-            raise InputError(f"{param('mac')} {quoted(words)}: memory size missing; {sold}")
-        raise InputError(f"no {chip or 'Mac'} with {memory} GB; {sold}")
-    return Mac(chip=chip, memory_bytes=memory * GIB)
 
 
 def find_chip(mac: Mac, macs: Sequence[MacRow]) -> MacRow | None:

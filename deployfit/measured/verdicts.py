@@ -26,7 +26,8 @@ from deployfit.models import Model
 from deployfit.parameters import python
 from deployfit.runtimes import registry
 from deployfit.tables import Row, Table
-from deployfit.units import GIB, parse_limit
+from deployfit.units import GIB
+from deployfit.words.numbers import wired_limit
 
 VERDICT_COLUMNS = [
     "ram_gb",
@@ -125,7 +126,7 @@ def _machine_of(row: VerdictRow, limits: Sequence[LimitRow], macos: int) -> tupl
     try:
         version = parse_macos(stated[1]) if stated else macos
         if raised:
-            limit = raised_limit(mac, parse_limit(raised[1] or f"{raised[2]}m"))
+            limit = raised_limit(mac, wired_limit(raised[1] or f"{raised[2]}m"))
             return Machine(mac, version, limit, raised=True), False
     except InputError as error:
         raise NotJudged(python(str(error))) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from deployfit import catalogue
@@ -27,7 +27,7 @@ from deployfit.verdict import Judge, Run
 from deployfit.words import numbers
 from deployfit.words.aliases import ALIASES, AliasRow
 from deployfit.words.macs import mac_named
-from deployfit.words.models import Named, model_named
+from deployfit.words.models import Named, PublishedName, model_named
 
 if TYPE_CHECKING:
     from deployfit.quants.publishers import PublisherRow
@@ -71,7 +71,7 @@ def model_and_file(text: str, catalog: str | None = None) -> tuple[Model, Named]
         if found is not None:
             return found, Named(found.name)
     known = catalogue.models()
-    named = model_named(text, list(known.rows.values()), _publisher_rows, _aliases)
+    named = model_named(text, list(known.rows.values()), _publisher_rows, _aliases, _published_names)
     return known[named.model], named
 
 
@@ -79,6 +79,12 @@ def _publisher_rows() -> Sequence[PublisherRow]:
     from deployfit.quants.publishers import PUBLISHERS
 
     return catalogue.rows(PUBLISHERS)
+
+
+def _published_names() -> Iterable[PublishedName]:
+    for publisher in shelf.publishers().values():
+        for quant in publisher.quants():
+            yield PublishedName(publisher.name, quant.format, quant.name.rpartition(":")[2])
 
 
 def _aliases() -> Sequence[AliasRow]:
