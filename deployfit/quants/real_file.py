@@ -13,6 +13,7 @@ from deployfit.formats.mlx import GROUP_BYTES, Scheme
 from deployfit.layers.tensor import Part
 from deployfit.models import Model
 from deployfit.parameters import param
+from deployfit.printable import printable
 from deployfit.quants.weights import EMBEDDINGS, Options, WeightClass, Weights
 from deployfit.units import GB
 
@@ -159,7 +160,8 @@ def _classes(by_layer: Mapping[tuple[str, str, Part, int], int]) -> tuple[Weight
 def _unknown_note(modules: Sequence[_Module]) -> tuple[str, ...]:
     if not modules:
         return ()
-    names = ", ".join(module.tensor.name for module in modules[:MOST_NAMED]) + ", ..." * (len(modules) > MOST_NAMED)
+    names = ", ".join(printable(module.tensor.name) for module in modules[:MOST_NAMED])
+    names += ", ..." * (len(modules) > MOST_NAMED)
     total = sum(module.nbytes for module in modules)
     return (
         f"{len(modules)} tensors of unknown purpose ({names}; {total / GB:.2f} GB) are counted as read for every token",

@@ -160,7 +160,7 @@ def _trunk(headers: Headers) -> int:
 
 
 def _source_note(listing: Listing, group: FileGroup) -> str:
-    return f"weights: the tensor table of {quoted(group.name)}{listing.origin}"
+    return printable(f"weights: the tensor table of {quoted(group.name)}{listing.origin}")
 
 
 def _folder(group: FileGroup) -> str:
