@@ -106,32 +106,32 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
     configurations that a CSV names lie in `configs/` beside it.
     """
     file = os.path.basename(path)
-    text = _file_text(path)
+    text = _file_text(path, f"{param('catalog')} {quoted(path)}")
     if file.lower().endswith(".json") or text.lstrip().startswith("{"):
         found = _json_models(text, file, wanted or os.path.basename(os.path.dirname(os.path.abspath(path))) or file)
     else:
         known = MODELS.rows(text, file)
-        folder = os.path.join(os.path.dirname(path), "configs")
-        found = [
-            Model(_own_blueprint(_file_text(os.path.join(folder, f"{row.name}.json")), f"{row.name}.json"), row)
-            for row in known
-            if _is_file_name(row.name, file)
-        ]
-    faults = [f"{file}: {model.name}: {fault}" for model in found for fault in model.faults()]
+        folder = os.path.dirname(path)
+        found = [Model(_listed_blueprint(row.name, folder, file), row) for row in known]
+    named = {model.name: model for model in found}
+    twice = [model.name for model in found if named[model.name] is not model]
+    faults = [f"{file}: model {quoted(name)} is defined twice" for name in dict.fromkeys(twice)]
+    faults += [f"{file}: {model.name}: {fault}" for model in found for fault in model.faults()]
     if faults:
         raise DataError(faults)
-    return {model.name: model for model in found}
+    return named
 
 
-def _is_file_name(name: str, file: str) -> bool:
+def _listed_blueprint(name: str, folder: str, file: str) -> Blueprint:
+    """Return the blueprint of a model that a user's CSV lists."""
     if os.path.basename(name) != name or name.startswith("."):
         raise DataError([f"{file}: model: {quoted(name)} is no name of a file in configs/"])
-    return True
+    config = f"configs/{name}.json"
+    return _own_blueprint(_file_text(os.path.join(folder, config), f"{file}: {quoted(config)}"), f"{name}.json")
 
 
-def _file_text(path: str) -> str:
-    what = f"{param('catalog')} {quoted(path)}"
-    wanted = "give a config.json, or a CSV like data/models.csv"
+def _file_text(path: str, what: str) -> str:
+    wanted = "give a config.json, or a CSV like data/models.csv with configs/ beside it"
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise InputError(f"{what}: not a file; {wanted}")
@@ -164,6 +164,8 @@ def _own_blueprint(text: str, place: str) -> Blueprint:
 def _json_models(text: str, place: str, wanted: str) -> list[Model]:
     content = _parsed(text, place)
     if "model_type" in content or "text_config" in content:
+        if not wanted.isprintable() or not wanted.strip():
+            raise InputError(f"expected the name of a model, got {quoted(wanted)}")
         return [own_model(wanted, read_blueprint(content, place, architectures()), place)]
     if not all(isinstance(config, dict) for config in content.values()):
         raise DataError([f"{place}: expected a config.json, or an object of such objects by model name"])

@@ -37,8 +37,13 @@ def command_of(name: str) -> click.Command:
     asked = [*question.parameters, *(_of_runtimes(question) if question.runtimes else ())]
 
     def answer(format: str | None, output: str | None, **typed: Any) -> int:
+        from deployfit.report import formats
+
+        format_name = formats.format_named(format, output)
+        if output is None and formats.is_binary(format_name):
+            raise InputError(f"{format_name} is no text for standard output; say where to with {option('output')} FILE")
         given = {key: value for key, value in typed.items() if value not in (None, ())}
-        return _shown(question.ask(**given), question, format, output)
+        return _shown(question.ask(**given), question, format_name, output)
 
     return click.Command(
         name,
@@ -72,21 +77,18 @@ def _parameter(asked: Parameter, question: Question) -> click.Parameter:
     return click.Option([spelled, asked.name], metavar=asked.takes, multiple=asked.many, help=help_text)
 
 
-def _shown(answer: Answered, question: Question, format_name: str | None, output: str | None) -> int:
+def _shown(answer: Answered, question: Question, name: str, output: str | None) -> int:
     """Write the answer; return the exit code."""
     from deployfit.report import formats
 
-    name = formats.format_named(format_name, output)
     document = answer.document().spelled(command_line)
     if question.step_summary and (summary := os.environ.get(STEP_SUMMARY)):
         _append_summary(document, summary)
     if output is None or output == STANDARD_OUTPUT:
-        if not formats.is_binary(name):
-            formats.render(document, name, sys.stdout, screen_of(sys.stdout))
-        elif output is None:
-            raise InputError(f"{name} is no text for standard output; say where to with {option('output')} FILE")
-        else:
+        if formats.is_binary(name):
             formats.render(document, name, sys.stdout.buffer)
+        else:
+            formats.render(document, name, sys.stdout, screen_of(sys.stdout))
         return answer.exit_code
     try:
         with replacing(output) as file:
