@@ -1,24 +1,33 @@
 """What the real mlx-lm and mlx-vlm make of a model: their own loading, `convert` and caches.
 
-The checkpoint is a config.json and a safetensors file whose data part is a hole. MLX is lazy: nothing is read or
-computed; only the shapes and types of the arrays are asked for. Of `convert`, download and writing are replaced.
+A checkpoint is a config.json and a safetensors file whose data part is a hole; other models are built from their
+configuration alone. MLX is lazy: nothing is read or computed; only the shapes and types of the arrays are asked for. Of
+`convert`, download and writing are replaced.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib import import_module  # the packages hide their modules `convert` behind functions of that name
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
-from mlx_lm.models.cache import ArraysCache
+from mlx.utils import tree_flatten, tree_map_with_path
+from mlx_lm.models.cache import ArraysCache, CacheList, ChunkedKVCache, RotatingKVCache, make_prompt_cache
+from mlx_lm.utils import _get_classes, quantize_model
 
+from deployfit.catalogue import data_text
+from deployfit.formats.checkpoint import Source, checkpoint_runs
 from deployfit.formats.mlx import MLX_LM, MlxRecipe
+from deployfit.formats.safetensors import every_tensor
 from deployfit.models import Model
-from deployfit.runtimes.mlx import DEFAULT_PREFILL_STEP, KV_GROUP, UNQUANTIZED_BITS, MlxSettings
+from deployfit.quants.conventions import conventions
+from deployfit.quants.shelf import checkpoint_recipes
+from deployfit.runtimes.mlx.caches import KV_GROUP
+from deployfit.runtimes.mlx.settings import MlxSettings
 
 generate: Any = import_module("mlx_lm.generate")
 
@@ -35,24 +44,27 @@ NOT_IN_SHAPES = {
 
 
 def config_json(model: Model) -> dict[str, Any]:
-    """Return the config.json of a model: its numbers, and what shapes no tensor as Qwen published it."""
-    kind = "qwen3_5_moe" if model.config.is_moe else "qwen3_5"
-    numbers = {key: value for key, value in model.config._asdict().items() if key != "vision" and value != 0}
-    return {
-        "model_type": kind,
-        "tie_word_embeddings": model.config.tie_word_embeddings,
-        "text_config": {"model_type": kind + "_text", **numbers, **NOT_IN_SHAPES},
-        "vision_config": {"model_type": kind, **model.config.vision._asdict()},
-    }
+    """Return the published config.json of a model, with what shapes no tensor where it was left out."""
+    config: dict[str, Any] = json.loads(data_text(f"configs/{model.name}.json"))
+    for section in (config, config.get("text_config", {})):
+        for key in ("quantization", "quantization_config"):
+            section.pop(key, None)
+    if model.blueprint.model_type.startswith("qwen3_5"):
+        config["text_config"] = {**NOT_IN_SHAPES, **config["text_config"]}
+    if "text_config" in config:  # both tools want it at both places
+        tied = config.get("tie_word_embeddings", config["text_config"].get("tie_word_embeddings", False))
+        config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = tied
+    return config
 
 
 def write_checkpoint(model: Model, folder: Path) -> None:
     """Write a checkpoint with the names, shapes and types of deployfit's tensors; its data take no room."""
+    blueprint = model.blueprint
+    source = Source(blueprint, conventions(blueprint.model_type).checkpoint_names, model.row.float32_roles)
     header, end = {}, 0
-    for tensor in model.tensors:
-        begin, end = end, end + model.checkpoint_tensor_bytes(tensor)
-        dtype = "F32" if end - begin == 4 * tensor.params else "BF16"
-        header[tensor.name] = {"dtype": dtype, "shape": tensor.shape, "data_offsets": (begin, end)}
+    for tensor in every_tensor(checkpoint_runs(source, checkpoint_recipes()["BF16"])):
+        begin, end = end, end + tensor.nbytes
+        header[tensor.name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": (begin, end)}
     text = json.dumps(header).encode()
     (folder / "config.json").write_text(json.dumps(config_json(model)), encoding="utf-8")
     with open(folder / "model.safetensors", "wb") as file:
@@ -70,8 +82,13 @@ class Saved(Exception):
 
 
 def _save(model: Any) -> None:
+    raise Saved(tensor_bytes(model))
+
+
+def tensor_bytes(model: Any) -> int:
+    """Return the bytes of a model's tensors."""
     arrays: Any = tree_flatten(model.parameters())
-    raise Saved(sum(array.nbytes for _, array in arrays))
+    return sum(array.nbytes for _, array in arrays)
 
 
 class Tool:
@@ -127,9 +144,50 @@ class Tool:
         return arguments
 
 
+def built(model: Model) -> Any:
+    """Return mlx-lm's model of a configuration, in the types in which it would be saved."""
+    config = config_json(model)
+    module, arguments = _get_classes(config)
+    made = module(arguments.from_dict(config))
+    for part in (made, getattr(made, "language_model", None)):
+        if model.blueprint.tied and part is not None and "lm_head" in part:
+            part.pop("lm_head")  # as loading a checkpoint without one does
+            part.tie_word_embeddings = True
+    keeps = getattr(made, "cast_predicate", lambda _: True)
+
+    def cast(name: str, array: Any) -> Any:
+        return array.astype(mx.bfloat16) if keeps(name) and mx.issubdtype(array.dtype, mx.floating) else array
+
+    made.update(tree_map_with_path(cast, made.parameters()))
+    return made
+
+
+def converted_bytes(model: Model, recipe: MlxRecipe) -> int:
+    """Return the bytes of a built model's tensors when mlx-lm has quantized it."""
+    made = built(model)
+    if recipe.low is not None:
+        low = recipe.low
+        predicate = None
+        if recipe.high is not None:
+            builder = import_module("mlx_lm.convert").mixed_quant_predicate_builder
+            predicate = builder(f"mixed_{low.bits}_{recipe.high.bits}", made, low.group)
+        made, _ = quantize_model(
+            made, config_json(model), low.group, low.bits, mode=low.mode, quant_predicate=predicate
+        )
+    return tensor_bytes(made)
+
+
+def _leaves(caches: list[Any]) -> Iterator[Any]:
+    for cache in caches:
+        if isinstance(cache, CacheList):
+            yield from _leaves(cache.caches)
+        elif cache is not None:
+            yield cache
+
+
 def traced_cache(model: Any, tokens: int) -> list[Any]:
     """Return the caches after the model's own forward pass, which is not evaluated."""
-    caches: list[Any] = model.make_cache()
+    caches: list[Any] = make_prompt_cache(model)
     model(mx.zeros((1, tokens), mx.int32), cache=caches)
     return caches
 
@@ -139,17 +197,21 @@ def filled_kv_bytes(model: Any, traced: list[Any], settings: MlxSettings) -> int
 
     Chunk by chunk up to the last token but one, then the last; with keys and values like the traced ones.
     """
-    caches = model.make_cache()
-    bits = None if settings.kv_bits == UNQUANTIZED_BITS else settings.kv_bits
+    caches = make_prompt_cache(model)
+    bits = settings.kv_bits if settings.quantized else None
     done = 0
     while done < settings.context_tokens:
-        tokens = min(DEFAULT_PREFILL_STEP, settings.context_tokens - 1 - done) or 1
-        for cache, like in zip(caches, traced, strict=True):
-            if not isinstance(like, ArraysCache):
-                cache.update_and_fetch(_as_long(like.keys, tokens), _as_long(like.values, tokens))
+        tokens = min(settings.prefill_step_size, settings.context_tokens - 1 - done) or 1
+        for cache, like in zip(_leaves(caches), _leaves(traced), strict=True):
+            if isinstance(like, ArraysCache):
+                continue
+            if isinstance(cache, ChunkedKVCache):
+                cache.maybe_trim_front()
+            cache.update_and_fetch(_as_long(like.keys, tokens), _as_long(like.values, tokens))
         done += tokens
         generate.maybe_quantize_kv_cache(caches, 0, KV_GROUP, bits)
-    return sum(cache.nbytes for cache, like in zip(caches, traced, strict=True) if not isinstance(like, ArraysCache))
+    pairs = zip(_leaves(caches), _leaves(traced), strict=True)
+    return sum(cache.nbytes for cache, like in pairs if not isinstance(like, ArraysCache))
 
 
 def _as_long(array: Any, tokens: int) -> Any:
@@ -157,11 +219,16 @@ def _as_long(array: Any, tokens: int) -> Any:
     return mx.zeros((batch, heads, tokens, width), array.dtype)
 
 
+def has_windows(traced: list[Any]) -> bool:
+    """Return whether some caches rotate, which cannot be quantized."""
+    return any(isinstance(cache, RotatingKVCache) for cache in _leaves(traced))
+
+
 def state_bytes(caches: list[Any]) -> int:
-    """Return the bytes of the linear layers' states."""
-    return sum(cache.nbytes for cache in caches if isinstance(cache, ArraysCache))
+    """Return the bytes of the recurrent layers' states."""
+    return sum(cache.nbytes for cache in _leaves(caches) if isinstance(cache, ArraysCache))
 
 
 def kv_bytes(caches: list[Any]) -> int:
-    """Return the bytes of the full-attention layers' caches."""
-    return sum(cache.nbytes for cache in caches if not isinstance(cache, ArraysCache))
+    """Return the bytes of the attention layers' caches."""
+    return sum(cache.nbytes for cache in _leaves(caches) if not isinstance(cache, ArraysCache))
