@@ -1,0 +1,1 @@
+"""What engines print: read into figures by part, and set beside what deployfit says."""
