@@ -144,6 +144,16 @@ def test_experts_that_are_shipped_in_mxfp4_stay_so_where_they_are() -> None:
         quant.weights(models()["Qwen3-30B-A3B"], Options())
 
 
+def test_a_mixed_recipe_needs_down_projections_that_the_tool_finds() -> None:
+    """mlx-lm looks for `down_proj`; LFM2's dense models call it w2."""
+    model = models()["LFM2-2.6B"]
+    mixed, plain = (MlxQuant(shelf.mlx_recipes()[name]) for name in ("mixed_3_6", "q4_g64"))
+    with pytest.raises(InputError, match="mlx-lm makes no mixed recipe of lfm2: it finds no down_proj in it"):
+        mixed.weights(model, Options())
+    assert [quant.advisable(model, Options()) for quant in (mixed, plain)] == [False, True]
+    assert mlx_weights(model, shelf.mlx_recipes()["bf16"], vision=False).tensor_bytes == 5_138_544_640  # as mlx-lm's
+
+
 @pytest.mark.parametrize(
     ("tools", "said"),
     [

@@ -223,6 +223,16 @@ class MlxSource:
         return sum(each.tensor.params for part in (self.first, *self.layers, self.last) for each in part)
 
 
+def check_mixable(source: MlxSource, recipe: MlxRecipe, tool: str) -> None:
+    """Raise InputError for a mixed recipe of a model whose down projections the tool does not find by their name."""
+    names = [each.name for layer in source.layers for each in layer]
+    if recipe.high is not None and not any(part in name for name in names for part in DOWN[tool]):
+        raise InputError(
+            f"{tool} makes no mixed recipe of {source.architecture.model_type}: it finds no down_proj in it"
+            " (Model does not have expected keys for mixed quant); choose another recipe"
+        )
+
+
 def mlx_runs(source: MlxSource, recipe: MlxRecipe, tool: str) -> Iterator[Run]:
     """Yield what the tool writes: BF16, but for quantized matrices and what is kept in F32.
 
@@ -304,10 +314,11 @@ def _gets_more_bits(name: str, tool: str, *, favoured: bool) -> bool:
     """
     if "lm_head" in name or (tool == MLX_VLM and "embed_tokens" in name):
         return True
-    return favoured and any(part in name for part in FAVOURED)
+    return favoured and any(part in name for part in (*VALUES[tool], *DOWN[tool]))
 
 
-FAVOURED = ("v_proj", "v_a_proj", "v_b_proj", "down_proj")
+VALUES = {MLX_LM: ("v_proj", "v_a_proj", "v_b_proj"), MLX_VLM: ("v_proj",)}
+DOWN = {MLX_LM: ("down_proj",), MLX_VLM: ("down_proj", "feed_forward.w2")}
 
 
 def in_more_bits(layer: int, layers: int) -> bool:

@@ -8,7 +8,17 @@ from typing import NamedTuple
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
 from deployfit.errors import InputError
-from deployfit.formats.mlx import MLX_LM, MLX_VLM, TOWERS, MlxRecipe, MlxSource, check_makeable, mlx_runs, tower_params
+from deployfit.formats.mlx import (
+    MLX_LM,
+    MLX_VLM,
+    TOWERS,
+    MlxRecipe,
+    MlxSource,
+    check_makeable,
+    check_mixable,
+    mlx_runs,
+    tower_params,
+)
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.conventions import conventions
@@ -26,8 +36,7 @@ def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
     16054266848
     """
     tool = MLX_VLM if vision else MLX_LM
-    source = mlx_source(model)
-    check_makeable(recipe, tool, source.architecture)
+    source = _check(model, recipe, tool)
     tower = sum(prod(stored.shape) for stored in source.tower.tensors) if vision else 0
     notes = (recipe.note,) if recipe.note else ()
     runs = mlx_runs(source, recipe, tool)
@@ -48,6 +57,14 @@ def mlx_source(model: Model) -> MlxSource:
         tower = 0 if model.blueprint.vision else tower_params(model.name, model.blueprint.hidden, rows(TOWERS))
         _kept[key] = MlxSource(model.blueprint, known.mlx_names, known.architecture, model.row.float32_roles, tower)
     return _kept[key]
+
+
+def _check(model: Model, recipe: MlxRecipe, tool: str) -> MlxSource:
+    """Return a model as MLX loads it; raise InputError if the tool cannot make the recipe of it."""
+    source = mlx_source(model)
+    check_makeable(recipe, tool, source.architecture)
+    check_mixable(source, recipe, tool)
+    return source
 
 
 def check_options(options: Options) -> None:
@@ -71,8 +88,14 @@ class MlxQuant(NamedTuple):
         return self.recipe.name
 
     def advisable(self, model: Model, options: Options) -> bool:
-        """Return whether today's tools make it."""
-        return not self.recipe.note
+        """Return whether today's tools make it of this model."""
+        if self.recipe.note:
+            return False
+        try:
+            _check(model, self.recipe, MLX_VLM if options.vision else MLX_LM)
+        except InputError:
+            return False
+        return True
 
     def published(self, model: Model) -> str:
         """Return "": it is a recipe, nobody's file."""
