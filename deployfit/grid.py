@@ -101,7 +101,8 @@ class GridResult(NamedTuple):
             there = np.broadcast_to(total != MISSING, shape)
             if weights is None or not there.any():
                 continue
-            largest = self.max_context_tokens[m, q]
+            largest: NDArray[Any] = self.max_context_tokens[m, q].astype(object)
+            largest[largest <= 0] = None
             sizes = self.loaded_bytes[m, q] + np.maximum(self.running_bytes[m], 0)
             points = {
                 **shared,
@@ -109,7 +110,7 @@ class GridResult(NamedTuple):
                 "total_bytes": total,
                 "headroom_bytes": budgets - total,
                 "verdict": VERDICT_NAMES[self.verdicts[m, q]],
-                "max_context_tokens": np.where(largest > 0, largest.astype(object), None)[:, None, :],
+                "max_context_tokens": largest[:, None, :],
                 **self._speeds(m, weights),
             }
             columns: dict[str, Column] = {

@@ -127,7 +127,8 @@ def raised_limit(mac: Mac, limit_bytes: int) -> GpuLimit:
         raise InputError(f"{param('wired_limit')}: expected more than 0, such as 28g")
     if limit_bytes > mac.memory_bytes:
         raise InputError(
-            f"{param('wired_limit')}: {gib(limit_bytes)} GiB is more than the {gib(mac.memory_bytes)} GiB of memory; choose less"
+            f"{param('wired_limit')}: {gib(limit_bytes)} GiB is more than the {gib(mac.memory_bytes)} GiB of memory;"
+            " choose less"
         )
     return GpuLimit(
         limit_bytes=limit_bytes, basis=Basis.MEASURED, note="iogpu.wired_limit_mb as set; Metal then lends exactly that"

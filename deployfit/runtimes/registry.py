@@ -69,7 +69,7 @@ def find_runtime(text: str) -> str:
 
 def formats() -> Mapping[str, str]:
     """Return which runtime loads a format."""
-    return {each: name for name, module in reversed(_settings().items()) for each in module.FORMATS}
+    return {each: name for name, module in reversed(list(_settings().items())) for each in module.FORMATS}
 
 
 def loader_of(format_name: str) -> str:
