@@ -389,3 +389,20 @@ def test_a_data_error_of_numbers_names_the_file(tmp_path: Path) -> None:
     put(tmp_path, {"m.gguf": gguf_header(tmp_path, "qwen35", numbers, gguf_entries("Qwen3.5-0.8B", "Q8_0"))})
     with pytest.raises(DataError, match=r"m\.gguf"):
         open_source(str(tmp_path / "m.gguf"))
+
+
+def test_numbers_that_do_not_describe_the_tensors_are_said(tmp_path: Path) -> None:
+    """A config.json of another model beside the weights."""
+    put(tmp_path, {"config.json": config_json("Qwen3.5-2B"), **mlx_files("Qwen3.5-0.8B", "bf16", 1)})
+    notes = weights_of(open_source(str(tmp_path))).notes
+    assert any("its numbers describe" in note and "one of them is wrong" in note for note in notes)
+    put(tmp_path, {"config.json": config_json("Qwen3.5-0.8B")})
+    assert not any("one of them is wrong" in note for note in weights_of(open_source(str(tmp_path))).notes)
+
+
+def test_options_of_the_hub_are_refused_for_files(tmp_path: Path) -> None:
+    put(tmp_path, {"m.gguf": gguf_file(tmp_path, "Qwen3.5-0.8B", "Q4_0")})
+    with pytest.raises(InputError, match="is on this machine; leave out revision"):
+        open_source(str(tmp_path / "m.gguf"), revision="main")
+    with pytest.raises(InputError, match="is no folder; leave out file"):
+        open_source(str(tmp_path / "m.gguf"), pattern="*")

@@ -10,6 +10,7 @@ from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.formats.file_roles import MATRICES, SCALES, UNKNOWN, Roles
 from deployfit.formats.mlx import GROUP_BYTES, Scheme
+from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import Part
 from deployfit.models import Model
 from deployfit.parameters import param
@@ -22,6 +23,7 @@ MLX_GROUPS = (16, 32, 64, 128)
 PACKED = "U32"  # what MLX packs its numbers into
 PACKED_BITS = 32
 MOST_NAMED = 3  # names in a note
+ODD_SHARE = 100  # one in so many parameters may be one that nobody described, such as tables of rotations
 
 
 class RealTensor(NamedTuple):
@@ -175,6 +177,17 @@ def check_whole(weights: Weights, layers: int, place: str) -> None:
     if missing or not any(each.role in EMBEDDINGS for each in text):
         what = f"the tensors of {missing} of {layers} layers are" if missing else "the embedding table is"
         raise InputError(f"{place}: {what} missing, so it is no whole model (deployfit hub shows what is there)")
+
+
+def params_note(weights: Weights, blueprint: Blueprint) -> tuple[str, ...]:
+    """Return a note if a file holds far more or fewer parameters than its numbers describe, which its caches follow."""
+    parts = {each.part for each in weights.classes}
+    described = sum(tensor.params for tensor in blueprint.tensors() if tensor.part in parts)
+    if abs(weights.params - described) * ODD_SHARE <= described:
+        return ()
+    return (
+        f"its tensors hold {weights.params:,} parameters, its numbers describe {described:,}: one of them is wrong",
+    )
 
 
 class RealFile(NamedTuple):

@@ -18,6 +18,7 @@ from deployfit.quants.real_file import (
     PACKED,
     RealFile,
     check_whole,
+    params_note,
     quantized_by,
     read_quantization,
     weigh,
@@ -129,6 +130,7 @@ def _opened(
     weights = weights._replace(notes=(*notes, *weights.notes))
     if blueprint is not None:
         check_whole(weights, len(blueprint.layers), quoted(group.name))
+        weights = weights._replace(notes=(*weights.notes, *params_note(weights, blueprint)))
     elif architecture:
         notes = (*notes, f"architecture {architecture}: deployfit does not know how it runs")
     model = None if blueprint is None else own_model(listing.title(group), blueprint, listing.place)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from deployfit.errors import InputError, quoted
+from deployfit.parameters import param
 from deployfit.sources.opened import How, Opened
 
 SUFFIXES = (".gguf", ".safetensors", ".json")
@@ -31,8 +32,12 @@ def open_model(text: str, how: How) -> Opened:
     from deployfit.sources.model_file import open_group, open_listing
 
     path = os.path.expanduser(text)
+    if how.revision is not None:
+        raise InputError(f"{quoted(text)} is on this machine; leave out {param('revision')}")
     if os.path.isdir(path):
         return open_listing(folder_of(path), how)
+    if how.pattern is not None:
+        raise InputError(f"{quoted(text)} is no folder; leave out {param('file')}")
     if not os.path.exists(path):
         raise InputError(f"{quoted(text)}: no such file or folder")
     if first_bytes(path, len(MAGIC)) != MAGIC and format_of(path) not in READ:
