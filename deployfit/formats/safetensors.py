@@ -5,8 +5,10 @@ A file is 8 bytes, a JSON header with a record per tensor, and the tensors witho
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from math import prod
 from typing import NamedTuple
 
@@ -43,9 +45,14 @@ class Block:
         self.tensors = tuple(tensors)
 
     @cached_property
+    def ends(self) -> list[int]:
+        """Where the block begins and each of its tensors ends, counted from its beginning."""
+        return [0, *accumulate(tensor.nbytes for tensor in self.tensors)]
+
+    @property
     def nbytes(self) -> int:
         """The tensors' bytes."""
-        return sum(tensor.nbytes for tensor in self.tensors)
+        return self.ends[-1]
 
     @cached_property
     def record_bytes(self) -> int:
@@ -77,20 +84,26 @@ def file_bytes(runs: Iterable[Run], shard_bytes: int = SHARD_BYTES) -> int:
     """
     total, filled = LENGTH_BYTES + METADATA_BYTES, 0
     for layer, block in runs:
-        count, nbytes = len(block.tensors), block.nbytes
+        ends = block.ends
+        count = len(block.tensors)
         more_digits = len(str(layer)) - 1 if layer != OUTSIDE else 0
-        total += nbytes + block.record_bytes + more_digits * count
-        digits = len(str(filled))
-        if filled + nbytes <= shard_bytes and len(str(filled + nbytes)) == digits:
-            total += 2 * digits * count  # of where each begins and ends
-            filled += nbytes
-            continue
-        for tensor in block.tensors:
-            if filled and filled + tensor.nbytes > shard_bytes:
+        total += block.nbytes + block.record_bytes + more_digits * count
+        done = 0
+        while done < count:
+            if filled and filled + ends[done + 1] - ends[done] > shard_bytes:
                 total += LENGTH_BYTES + METADATA_BYTES
                 filled = 0
-            total += len(str(filled)) + len(str(filled + tensor.nbytes))
-            filled += tensor.nbytes
+            digits = len(str(filled))
+            most = min(shard_bytes, 10**digits - 1)  # where the next may end if its offsets are to have as many digits
+            stop = bisect_right(ends, ends[done] + most - filled, done) - 1
+            if stop == done:
+                stop += 1
+                digits_of_ends = len(str(filled + ends[stop] - ends[done]))
+            else:
+                digits_of_ends = digits
+            total += (digits + digits_of_ends) * (stop - done)
+            filled += ends[stop] - ends[done]
+            done = stop
     return total
 
 
