@@ -6,7 +6,7 @@ It imports no domain but models and architectures; whoever needs rows declares t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from deployfit.errors import DataError, InputError, quoted
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import MODELS, Model, ModelRow, own_model
 from deployfit.parameters import param
-from deployfit.tables import Table
+from deployfit.tables import Row, Table
 
 T = TypeVar("T")
 MOST_CATALOG_BYTES = 16 * 2**20
@@ -40,7 +40,7 @@ def data_text(name: str) -> str:
         return file.read()
 
 
-_read: dict[str, list[Any]] = {}
+_read: dict[tuple[str, Callable[[Row], Any]], list[Any]] = {}
 
 
 def rows(table: Table[T]) -> list[T]:
@@ -50,9 +50,10 @@ def rows(table: Table[T]) -> list[T]:
     >>> rows(MACS)[0].chip
     'A18 Pro'
     """
-    if table.file not in _read:
-        _read[table.file] = table.rows(data_text(table.file), f"data/{table.file}")
-    return _read[table.file]
+    key = (table.file, table.parse)
+    if key not in _read:
+        _read[key] = table.rows(data_text(table.file), f"data/{table.file}")
+    return _read[key]
 
 
 @cache

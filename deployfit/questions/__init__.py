@@ -17,6 +17,8 @@ MODULES: Mapping[str, str] = {
     "macs": "macs",
     "check": "check",
     "validate": "validate",
+    "verify": "verify",
+    "contribute": "contribute",
     "hub": "hub",
     "refresh": "refresh",
 }

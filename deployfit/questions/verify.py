@@ -1,0 +1,166 @@
+"""`verify`: a log of an engine beside what deployfit says of the same question."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from deployfit import catalogue
+from deployfit.errors import DeployfitError, InputError, quoted
+from deployfit.estimate import estimate
+from deployfit.exit_codes import ANSWERED, OUTSIDE
+from deployfit.hardware.gpu_limit import LIMITS
+from deployfit.hardware.mac import MACS
+from deployfit.measured.logs.causes import CAUSES
+from deployfit.measured.logs.compare import Row, SpeedRow, compare, compare_speeds, disagreements
+from deployfit.measured.logs.header import parts_from_header
+from deployfit.measured.logs.log import EngineLog
+from deployfit.measured.logs.question import question_of
+from deployfit.measured.logs.reading import read_log
+from deployfit.parameters import Parameter, param, python
+from deployfit.quants import shelf
+from deployfit.quants.lookup import find_quant
+from deployfit.quants.weights import Options, Weights
+from deployfit.questions.question import Answered, Question
+from deployfit.questions.resolve import find_model, machine_of, run_of, speeds_of, start_of
+from deployfit.runtimes.runtime import MemoryPart
+from deployfit.speed import Speed
+from deployfit.verdict import Run
+
+if TYPE_CHECKING:
+    from deployfit.report.document import Document
+
+STANDARD_INPUT = "-"
+NO_MAC = "512"  # what stands for a Mac that the log does not name: no part depends on it
+
+
+class Predicted(NamedTuple):
+    """What deployfit says of a log's question: parts, what is known beside them, and the speed."""
+
+    parts: Sequence[MemoryPart]
+    known: Mapping[str, int]
+    speed: Speed | None = None
+
+
+class Verified(Answered):
+    """A log, the question that it answers, and the two side by side."""
+
+    def __init__(self, log: EngineLog, asked: Mapping[str, str], notes: Sequence[str], predicted: Predicted) -> None:
+        self.log, self.asked, self.notes = log, asked, notes
+        self.rows_by_part: list[Row] = compare(log, predicted.parts, catalogue.rows(CAUSES), predicted.known)
+        speed = predicted.speed
+        self.speeds: list[SpeedRow] = (
+            compare_speeds(log, speed.decode, speed.prefill) if speed else compare_speeds(log, None, None)
+        )
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """1 if a part that is called exact differs and no cause is known."""
+        return OUTSIDE if disagreements(self.rows_by_part) else ANSWERED
+
+    def document(self) -> Document:
+        """Return a row per model, with its parts, and the table."""
+        from deployfit.report.verify import verify_document
+
+        return verify_document(self)
+
+
+def verify(log: str) -> Verified:
+    """Return a log (a file, or - for standard input) beside what deployfit predicts for the same question."""
+    found = read_log_file(log)
+    asked, notes = question_from(found)
+    return Verified(found, asked, *_predicted(found, asked, list(notes)))
+
+
+def read_log_file(path: str) -> EngineLog:
+    """Return what a file, or standard input, says; it may hold anything."""
+    if path == STANDARD_INPUT:
+        return read_log(_readable(sys.stdin))
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError(f"{param('log')} {quoted(path)}: not a file; give one, or - for a pasted text")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return read_log(file)
+    except OSError as error:
+        raise InputError(f"{param('log')} {quoted(path)}: {error.strerror}; give a file, or - for a text") from None
+
+
+def _readable(stream: IO[str]) -> IO[str]:
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+    return stream
+
+
+def question_from(log: EngineLog) -> tuple[Mapping[str, str], Sequence[str]]:
+    """Return the question that a log answers, by parameter, and what had to be taken for granted."""
+    return question_of(
+        log,
+        catalogue.models(),
+        find_quant,
+        list(shelf.publishers()),
+        catalogue.rows(MACS),
+        catalogue.rows(LIMITS),
+    )
+
+
+APPS = {
+    "Ollama": "ollama",
+    "LM Studio": "lmstudio",
+    "mlx_lm": "mlx_lm.generate",
+    "oMLX": "omlx",
+}  # by the log's program
+
+
+def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tuple[list[str], Predicted]:
+    """Return the notes, and what deployfit says; of a model that is not known what the log's own header says."""
+    if "model" not in asked or "quant" not in asked:
+        return notes, Predicted(parts_from_header(log), {})
+    machine = machine_of(asked.get("mac", NO_MAC), asked.get("macos"), asked.get("wired_limit"))
+    own = {"model", "quant", "context", "runtime", "mac", "macos", "wired_limit", "mtp", "vision"}
+    settings = {name: value for name, value in asked.items() if name not in own}
+    options = Options(mtp="mtp" in asked, vision="vision" in asked)
+    try:
+        start = start_of(_app(log, asked["runtime"]), asked["runtime"], asked.get("context") or "32k", settings)
+        model = find_model(asked["model"])
+        weights = find_quant(asked["quant"], asked["runtime"]).weights(model, options)
+        run = run_of(model, start, machine, options)
+        needed = estimate(model, weights, run.runtime, run.settings, options)
+    except DeployfitError as error:
+        return [*notes, python(error.marked).partition("\n")[0]], Predicted(parts_from_header(log), {})
+    known = {"file_tensors": weights.tensor_bytes}
+    if "mac" in asked:
+        known["gpu_limit"] = machine.limit.limit_bytes
+    return notes, Predicted(needed.parts, known, _speed(run, weights) if "mac" in asked else None)
+
+
+def _app(log: EngineLog, runtime: str) -> str:
+    """Return the application that printed a log."""
+    if runtime == "mlx":
+        return APPS.get(log.program, "mlx_lm.generate")
+    return APPS.get(log.program, log.program if log.program in ("llama-server", "llama-bench") else "llama-bench")
+
+
+def _speed(run: Run, weights: Weights) -> Speed | None:
+    return speeds_of([run.machine]).speed(
+        run.machine.mac,
+        run.model.blueprint,
+        weights,
+        estimate(run.model, weights, run.runtime, run.settings, run.options),
+        runtime=run.runtime.name,
+        sequences=run.runtime.sequences(run.settings),
+        context_tokens=run.settings.context_tokens,
+    )
+
+
+LOG = Parameter("log", "What an engine printed: a file, or - for standard input.", "LOG")
+
+QUESTION = Question(
+    name="verify",
+    summary="Hold the prediction against a LOG of llama-server, llama-bench, Ollama, LM Studio, mlx_lm, ...\n\nThe"
+    " model, its quant, settings and Mac are found in the log. Exit code 1 if a part that is called exact differs.",
+    ask=verify,
+    parameters=(LOG,),
+    arguments=("log",),
+)
