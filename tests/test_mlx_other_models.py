@@ -6,12 +6,13 @@ import pytest
 from conftest import engine_rows
 
 from deployfit.architectures.registry import ArchitectureRow
-from deployfit.catalogue import models
+from deployfit.catalogue import architectures, models
 from deployfit.errors import InputError
 from deployfit.formats.mlx import MLX_LM, check_makeable, find_mlx_recipe
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model
 from deployfit.quants import shelf
+from deployfit.quants.conventions import mlx_tools
 from deployfit.quants.mlx import MlxQuant, mlx_weights
 from deployfit.quants.weights import Options
 from deployfit.runtimes.mlx.caches import beside_windows_bytes, kv_cache_bytes, state_bytes
@@ -166,6 +167,11 @@ def test_which_tool_loads_an_architecture_is_said(tools: tuple[str, ...], said: 
     with pytest.raises(InputError) as error:
         check_makeable(shelf.mlx_recipes()["q4_g64"], MLX_LM, architecture)
     assert str(error.value) == said
+
+
+def test_what_architectures_say_of_mlx_s_tools_is_what_the_tools_have() -> None:
+    wrong = {name: row.tools for name, row in architectures().items() if row.tools != mlx_tools(name)}
+    assert wrong == {}
 
 
 def test_a_model_without_a_vision_tower_is_asked_for_none() -> None:

@@ -345,6 +345,16 @@ def _quantized(name: str, tensor: Tensor, scheme: Scheme) -> Iterator[Stored]:
         yield Stored(stem + extra, groups, DTYPES[scheme.mode], each, tensor.role, scheme.name, tensor.part)
 
 
+def _support(row: Row) -> tuple[str, tuple[str, ...]]:
+    tools = tuple(row.text("tools").split())
+    if not set(tools) <= set(TOOLS):
+        row.fault("tools", " or ".join(TOOLS))
+    return row.text("model_type"), tools
+
+
+SUPPORT = Table("mlx_support.csv", ["model_type", "tools"], _support)
+
+
 class TowerRow(NamedTuple):
     """A row of `data/mlx_towers.csv`: the vision tower of these models, whose kind of layers nobody wrote.
 

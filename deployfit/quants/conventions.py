@@ -8,7 +8,7 @@ from typing import NamedTuple
 from deployfit.architectures.registry import ArchitectureRow
 from deployfit.catalogue import architectures, rows
 from deployfit.formats.checkpoint_names import CHECKPOINT_NAMES, Names, names_of
-from deployfit.formats.mlx import TOOLS
+from deployfit.formats.mlx import SUPPORT
 
 
 class Conventions(NamedTuple):
@@ -19,8 +19,19 @@ class Conventions(NamedTuple):
     mlx_names: Names
 
 
+def mlx_tools(model_type: str) -> tuple[str, ...]:
+    """Return which of mlx-lm and mlx-vlm load an architecture; mlx-lm 0.32.2 and mlx-vlm 0.7.10.
+
+    >>> mlx_tools("qwen3_5"), mlx_tools("glm5_next"), mlx_tools("made_up")
+    (('mlx-lm', 'mlx-vlm'), ('mlx-vlm',), ())
+    """
+    return dict(rows(SUPPORT)).get(model_type, ())
+
+
 @cache
 def conventions(model_type: str) -> Conventions:
     """Return the conventions of an architecture by its `model_type`; one without a row has those of all."""
-    known = architectures().get(model_type) or ArchitectureRow(model_type, model_type, "", TOOLS, (), (), ())
+    known = architectures().get(model_type)
+    if known is None:
+        known = ArchitectureRow(model_type, model_type, "", mlx_tools(model_type), (), (), ())
     return Conventions(known, *names_of(rows(CHECKPOINT_NAMES), model_type))
