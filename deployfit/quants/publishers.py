@@ -6,7 +6,8 @@ size is counted; else the published size is taken; else the recipe stands in, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.gguf import gguf_header_bytes, gguf_recipes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_source, mlx_weights
 from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, is_model
-from deployfit.quants.weights import FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
+from deployfit.quants.weights import ALIKE_PERCENT, FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
 from deployfit.tables import Row, Table
 from deployfit.units import gb
 
@@ -193,6 +194,7 @@ class Publisher:
         # Counted once: a recipe can be asked for itself, for a size to be checked, and as the nearest to others.
         # A blueprint is found by identity, which is quicker than by value, and kept so that no other has it.
         self._counted: dict[tuple[PublisherRecipe, int, bool], tuple[Blueprint, Weights]] = {}
+        self._made: dict[tuple[str, int], tuple[Blueprint, Sequence[Weights]]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -238,15 +240,38 @@ class Publisher:
         return max(found, key=lambda size: (size.is_exact, size.date), default=None)
 
     def nearest(self, name: str, model: Model, nbytes: int) -> Weights:
-        """Return a file of a model as the rule counts it that comes nearest to a size: of this recipe's, on any model.
+        """Return the file of a model that comes nearest to a size, of those that can be counted.
 
-        Where a recipe was never seen to follow a rule, the original is the nearest.
+        That is what this recipe's rules for any model make of it, or where that is another size, the format's tool.
         """
-        rules = [rule for rule in self._recipes if rule.name == name]
-        counted = [self.counted(rule, model) for rule in rules]
-        if not counted:
-            return checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[ORIGINAL])
-        return min(counted, key=lambda weights: abs(weights.file_bytes - nbytes))
+
+        def off(weights: Weights) -> int:
+            return abs(weights.file_bytes - nbytes)
+
+        ruled = [self.counted(rule, model) for rule in self._recipes if rule.name == name]
+        if ruled and 100 * off(min(ruled, key=off)) <= ALIKE_PERCENT * nbytes:
+            return min(ruled, key=off)
+        return min(self._of_the_tool(self._formats[name], model), key=off)
+
+    def _of_the_tool(self, format_name: str, model: Model) -> Sequence[Weights]:
+        """Return what the tool of a format makes of a model with each of its recipes; and the original."""
+        key = format_name, id(model.blueprint)
+        if key not in self._made:
+            self._made[key] = model.blueprint, tuple(self._make(format_name, model))
+        return self._made[key][1]
+
+    def _make(self, format_name: str, model: Model) -> Iterator[Weights]:
+        row = self.rows[format_name]
+        if format_name == GGUF:
+            drafts = matches(model.name, row.mtp_models) and bool(model.blueprint.drafts)
+            for recipe in gguf_recipes().values():
+                with suppress(InputError):
+                    yield gguf_weights(model, recipe, imatrix=True, mtp=drafts)
+        elif format_name == MLX:
+            for each in _mlx_recipes().values():
+                with suppress(InputError):
+                    yield mlx_weights(model, each, vision=bool(mlx_source(model).tower.tensors))
+        yield checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[ORIGINAL])
 
     def contents(self, format_name: str, model: str) -> tuple[str, ...]:
         """Return which parts this publisher's files of a model hold in a format."""
