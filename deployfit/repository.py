@@ -155,6 +155,21 @@ def choose_group(groups: Sequence[FileGroup], pattern: str | None, place: str) -
     raise InputError(f"{quoted(place)}: {len(models)} models; choose one with {param('file')} '*PATTERN*': {names}")
 
 
+_RECIPE = re.compile(r"[-._](?:UD-)?(?:I?Q[0-9]\w*|T?Q[0-9]_0|MXFP4\w*|NVFP4\w*|BF16|FP?16|F32)", re.IGNORECASE)
+
+
+def of_one_model(groups: Sequence[FileGroup]) -> bool:
+    """Return whether GGUF files differ by their recipes only, as their names tell.
+
+    >>> files = [RepoFile(f"a/m-{name}.gguf", 1, "") for name in ("Q4_K_M", "UD-IQ2_XXS", "BF16")]
+    >>> of_one_model(group_files(files)), of_one_model(group_files([*files, RepoFile("n-Q8_0.gguf", 1, "")]))
+    (True, False)
+    """
+    return len({_RECIPE.sub("", _stem(group)) for group in groups}) == 1 and all(
+        group.format == GGUF for group in groups
+    )
+
+
 def _named(groups: Sequence[FileGroup], pattern: str) -> list[FileGroup]:
     """Return the groups that a pattern may mean: those that it matches best."""
     if any(mark in pattern for mark in "*?["):

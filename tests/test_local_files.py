@@ -406,3 +406,23 @@ def test_options_of_the_hub_are_refused_for_files(tmp_path: Path) -> None:
         open_source(str(tmp_path / "m.gguf"), revision="main")
     with pytest.raises(InputError, match="is no folder; leave out file"):
         open_source(str(tmp_path / "m.gguf"), pattern="*")
+
+
+def test_each_of_several_files_of_one_model(tmp_path: Path) -> None:
+    """One header is read, the others go by their sizes: within the padding of the tensors."""
+    recipes = ("Q4_K_M", "Q8_0", "BF16")
+    put(tmp_path, {f"m-{recipe}.gguf": gguf_file(tmp_path, "Qwen3.5-9B", recipe) for recipe in recipes})
+    with pytest.raises(InputError, match="3 models; choose one with file"):
+        open_source(str(tmp_path))
+    opened = open_source(str(tmp_path), each=True)
+    model = model_of(opened)
+    found = {quant.name: quant.weights(model, NONE) for quant in (opened.quant, *opened.others) if quant}
+    assert list(found) == [f"{tmp_path}/m-{recipe}.gguf" for recipe in recipes]
+    for recipe in recipes:
+        counted = gguf_weights(models()["Qwen3.5-9B"], gguf_recipes()[recipe], imatrix=False, mtp=False)
+        weights = found[f"{tmp_path}/m-{recipe}.gguf"]
+        assert abs(weights.tensor_bytes - counted.tensor_bytes) < 32 * 500
+        assert weights.file_bytes == (tmp_path / f"m-{recipe}.gguf").stat().st_size
+    put(tmp_path, {"other-Q4_0.gguf": b"GGUF"})
+    with pytest.raises(InputError, match="4 models; choose one with file"):
+        open_source(str(tmp_path), each=True)

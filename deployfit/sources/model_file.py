@@ -17,6 +17,7 @@ from deployfit.printable import printable
 from deployfit.quants.real_file import (
     PACKED,
     RealFile,
+    SizedFile,
     check_whole,
     params_note,
     quantized_by,
@@ -24,7 +25,7 @@ from deployfit.quants.real_file import (
     weigh,
 )
 from deployfit.quants.weights import MLX, WeightClass, Weights
-from deployfit.repository import GGUF, MMPROJ, MODEL, SAFETENSORS, FileGroup, choose_group, group_files
+from deployfit.repository import GGUF, MMPROJ, MODEL, SAFETENSORS, FileGroup, choose_group, group_files, of_one_model
 from deployfit.sources.headers import Headers, read_config, read_headers
 from deployfit.sources.listing import Listing
 from deployfit.sources.opened import How, Opened
@@ -44,8 +45,21 @@ MLX_TYPES = ("BF16", "F16", "F32", "U32", "U8")  # which mlx-lm is known to load
 def open_listing(listing: Listing, how: How) -> Opened:
     """Return the model of a place: the only one, or the one that a pattern names."""
     groups = group_files(listing.files)
+    models = [group for group in groups if group.role == MODEL and not group.missing]
+    if how.each and how.pattern is None and len(models) > 1 and of_one_model(models):
+        return _open_each(listing, groups, models, how)
     group = choose_group(as_one(groups) if how.pattern is None else groups, how.pattern, listing.place)
     return open_group(listing, groups, group, how)
+
+
+def _open_each(listing: Listing, groups: Sequence[FileGroup], models: Sequence[FileGroup], how: How) -> Opened:
+    """Return the smallest of several files of one model, looked into, with the others beside it by their sizes."""
+    smallest, *others = sorted(models, key=lambda group: (group.nbytes, group.name))
+    opened = open_group(listing, groups, smallest, how)
+    assert isinstance(opened.quant, RealFile)
+    header_bytes = smallest.nbytes - opened.quant.found.tensor_bytes
+    sized = (SizedFile(name_of(listing, each), each.nbytes, opened.quant, header_bytes) for each in others)
+    return opened._replace(others=tuple(sized))
 
 
 def open_group(listing: Listing, groups: Sequence[FileGroup], group: FileGroup, how: How) -> Opened:

@@ -50,13 +50,15 @@ def open_source(
     pattern: str | None = None,
     offline: bool = False,
     vision: bool = False,
+    each: bool = False,
     progress: Progress = silent,
 ) -> Opened:
     """Return the model that a text names outside the catalogue; raise InputError if it names none.
 
-    `pattern` chooses one of several model files. `vision`: the vision tower's own file is looked into as well.
+    `pattern` chooses one of several model files; `each` opens one of them and gives the others beside it. `vision`: the
+    vision tower's own file is looked into as well.
     """
     kind = find_kind(text)
     if kind is None:
         raise InputError(f"{quoted(text)}: neither a path nor hub:OWNER/NAME")
-    return kind.open_model(text, How(revision, pattern, offline, vision, progress))
+    return kind.open_model(text, How(revision, pattern, offline, vision, each, progress))
