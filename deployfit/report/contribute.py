@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from deployfit.measured.logs.contribution import Rows, csv_text
-from deployfit.report.document import Block, Bullets, Document, Heading, Statement, of_rows
+from deployfit.report.document import Block, Bullets, Document, Heading, Statement, Verbatim, of_rows
 
 SCHEMA = "deployfit/contribute/1"
 
@@ -25,7 +25,6 @@ def _blocks(rows_by_file: Mapping[str, Rows], reasons: Mapping[str, Sequence[str
         if not rows:
             continue
         yield Heading(f"data/{file}", f"{len(rows)} row{'s' * (len(rows) != 1)}")
-        for line in csv_text(rows).splitlines():
-            yield Statement(line)
+        yield Verbatim(csv_text(rows).splitlines())
         yield Bullets("Would be left out", reasons.get(file, ()))
     yield Statement("Append the rows to these files in a checkout, and open a pull request; nothing was sent.")

@@ -82,7 +82,13 @@ class Code(NamedTuple):
     command: str
 
 
-Block = Heading | Statement | Facts | Bullets | Bar | Code | Table
+class Verbatim(NamedTuple):
+    """Lines to be copied as they are, whatever the width."""
+
+    lines: Sequence[str]
+
+
+Block = Verbatim | Heading | Statement | Facts | Bullets | Bar | Code | Table
 
 
 class Document(NamedTuple):

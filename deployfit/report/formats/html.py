@@ -7,7 +7,19 @@ from html import escape
 from typing import IO
 
 from deployfit.printable import printable
-from deployfit.report.document import Bar, Block, Bullets, Code, Document, Facts, Heading, Statement, Table, Tone
+from deployfit.report.document import (
+    Bar,
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Facts,
+    Heading,
+    Statement,
+    Table,
+    Tone,
+    Verbatim,
+)
 from deployfit.report.formats import Screen
 from deployfit.report.sizes import bar_sentence, bar_svg
 
@@ -62,6 +74,8 @@ def _block(block: Block) -> Iterator[str]:
         yield f"<p>{_safe(block.title)}:</p><ul>{items}</ul>"
     elif isinstance(block, Code):
         yield f"<p>{_safe(block.title)}: <code>{_safe(block.command)}</code></p>"
+    elif isinstance(block, Verbatim):
+        yield f"<pre>{'&#10;'.join(map(_safe, block.lines))}</pre>"
     elif isinstance(block, Bar):
         yield f"<figure>{bar_svg(block)}<figcaption>{_safe(bar_sentence(block))}</figcaption></figure>"
     elif isinstance(block, Table) and block.rows:

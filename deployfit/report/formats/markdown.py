@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import IO
 
 from deployfit.printable import printable
-from deployfit.report.document import Bar, Block, Bullets, Code, Document, Facts, Heading, Statement, Table
+from deployfit.report.document import Bar, Block, Bullets, Code, Document, Facts, Heading, Statement, Table, Verbatim
 from deployfit.report.formats import Screen
 from deployfit.report.sizes import bar_sentence
+
+FENCE = "```"
 
 
 def render(document: Document, out: IO[str], screen: Screen) -> None:
@@ -26,6 +28,8 @@ def _block(block: Block) -> Iterator[str]:
         yield "\n".join(f"- {_safe(name)}: {_safe(text)}" for name, text in block.items)
     elif isinstance(block, Bullets) and block.items:
         yield f"{_safe(block.title)}:\n\n" + "\n".join(f"- {_safe(item)}" for item in block.items)
+    elif isinstance(block, Verbatim):
+        yield "\n".join([FENCE, *(printable(line).replace(FENCE, "") for line in block.lines), FENCE])
     elif isinstance(block, Bar):
         yield _safe(bar_sentence(block))
     elif isinstance(block, Code):

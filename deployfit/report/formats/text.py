@@ -23,6 +23,7 @@ from deployfit.report.document import (
     Statement,
     Table,
     Tone,
+    Verbatim,
 )
 from deployfit.report.formats import Screen
 from deployfit.report.sizes import bar_labels, bar_of
@@ -56,6 +57,8 @@ def _lines(block: Block, screen: Screen) -> Iterator[str]:
                 yield from _hanging("- ", item, screen.width)
     elif isinstance(block, Code):
         yield from _command(block, screen.width)
+    elif isinstance(block, Verbatim):
+        yield from map(printable, block.lines)
     elif isinstance(block, Bar):
         yield from _bar(block, screen)
     elif isinstance(block, Table):
