@@ -106,6 +106,7 @@ class Judge:
         if run.options.mtp and not run.model.blueprint.drafts:
             raise InputError(f"{run.model.name} has no MTP layer; leave out {param('mtp')}")
         run.runtime.check(run.model.blueprint, run.settings)
+        _check_images(run)
         self.run = run
         self._limits = limits
         self._speeds = speeds
@@ -203,9 +204,23 @@ class Judge:
 
     def _left_out(self) -> list[str]:
         run = self.run
-        left_out = []
-        if run.options.vision:
-            left_out.append("the vision tower's own working memory, which depends on the image")
-        elif run.model.blueprint.vision:
-            left_out.append(f"vision tower ({param('vision')})")
+        tower = run.model.blueprint.vision
+        left_out = [f"vision tower ({param('vision')}, {param('image')})"] if tower and not run.options.vision else []
         return [*left_out, *run.runtime.left_out(run.model.blueprint, run.settings, run.options)]
+
+
+def _check_images(run: Run) -> None:
+    """Raise InputError for images that the model cannot see, or that the context cannot hold."""
+    if not run.options.images:
+        return
+    tower = run.model.blueprint.vision
+    if tower is None:
+        raise InputError(f"{run.model.name} has no vision tower that is known; leave out {param('image')}")
+    from deployfit.vision.resize import image_tokens
+
+    cells = sum(seen.cells for seen in image_tokens(run.runtime.name, tower, run.options.images))
+    if cells > run.settings.context_tokens:
+        raise InputError(
+            f"{param('image')}: {cells:,} tokens of images are more than the context of"
+            f" {run.settings.context_tokens:,}; ask for more with {param('context')}"
+        )

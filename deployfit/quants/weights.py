@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from deployfit.basis import Basis
 from deployfit.layers.tensor import Part
 from deployfit.models import Model
+
+if TYPE_CHECKING:
+    from deployfit.vision.image import Image
 
 GGUF = "GGUF"
 MLX = "MLX"
@@ -136,19 +139,18 @@ def scaled(classes: Iterable[WeightClass], part: Part, nbytes: int) -> tuple[Wei
     kept = [each for each in classes if each.part is part]
     total = sum(each.total_bytes for each in kept)
     is_alike = 100 * abs(nbytes - total) <= ALIKE_PERCENT * total
-    shares = [
-        each._replace(nbytes=each.nbytes * nbytes // total, type=each.type if is_alike else "") for each in kept
-    ]
+    shares = [each._replace(nbytes=each.nbytes * nbytes // total, type=each.type if is_alike else "") for each in kept]
     rest = nbytes - sum(each.total_bytes for each in shares)
     return (*shares, WeightClass("rest", "", part, (-1,), rest)) if rest else tuple(shares)
 
 
 class Options(NamedTuple):
-    """What is asked of a conversion beside its recipe."""
+    """What is asked beside a recipe: how it is made, and what of it is loaded; `images` are looked at."""
 
     imatrix: bool = False
     mtp: bool = False
     vision: bool = False
+    images: tuple[Image, ...] = ()
 
 
 class Quant(Protocol):

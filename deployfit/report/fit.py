@@ -26,7 +26,7 @@ from deployfit.report.document import (
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Rate, Speed
 from deployfit.units import four_digits, gb, gib, tps
-from deployfit.verdict import RUNS, Answer, Verdict
+from deployfit.verdict import RUNS, Answer, Run, Verdict
 
 if TYPE_CHECKING:
     from deployfit.advice import Advice
@@ -75,6 +75,7 @@ def fit_row(fit: Fit) -> dict[str, Any]:
         "context_tokens": run.settings.context_tokens,
         **all_columns(run.runtime.columns(run.settings)),
         "imatrix": run.options.imatrix,
+        **image_columns(run),
         "tensor_bytes": weights.tensor_bytes,
         "file_bytes": weights.file_bytes,
         **needed.columns,
@@ -140,6 +141,19 @@ def all_columns(known: Mapping[str, Any]) -> dict[str, Any]:
 
     names = dict.fromkeys(name for each in registry.names() for name in registry.columns(each))
     return {**names, **known}
+
+
+def image_columns(run: Run) -> dict[str, int | None]:
+    """Return the tokens of all images together, and the size that the largest is seen at; None without images."""
+    tower, images = run.model.blueprint.vision, run.options.images
+    if not images or tower is None:
+        return {"image_tokens": None, "image_width": None, "image_height": None}
+    from deployfit.vision.resize import image_tokens
+
+    seen = image_tokens(run.runtime.name, tower, images)
+    largest = max(seen, key=lambda each: each.tokens)
+    tokens = sum(each.tokens for each in seen)
+    return {"image_tokens": tokens, "image_width": largest.width, "image_height": largest.height}
 
 
 def speed_columns(speed: Speed | None) -> dict[str, Any]:

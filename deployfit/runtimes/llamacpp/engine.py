@@ -47,10 +47,14 @@ class LlamaCpp:
         detail = f"{weights.recipe}, {weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
         parts = [_part("weights", "weights", weights.text_bytes, weights.basis, detail)]
         if options.vision and blueprint.vision:
-            in_file = weights.vision_bytes
-            tower = in_file or _mmproj_bytes(blueprint)
-            detail = "as in the file" if in_file else "mmproj F16"
-            parts.append(_part("vision", "vision tower", tower, Basis.DERIVED, detail))
+            from deployfit.runtimes.llamacpp.image import llamacpp_image_parts
+
+            parts += llamacpp_image_parts(
+                blueprint.vision,
+                options.images,
+                flash_attention=settings.flash_attn,
+                mmproj_bytes=weights.vision_bytes,
+            )
         if options.mtp:
             parts.append(_part("draft_weights", DRAFTING, weights.mtp_bytes, Basis.DERIVED, "its weights"))
         return parts
@@ -188,12 +192,6 @@ def _cache_detail(blueprint: Blueprint, settings: LlamaCppSettings) -> str:
     if window >= settings.cells:
         return f"{share} have one"
     return f"{share}, {sum(count for mixer, count in kinds.caches if slides(mixer))} for {window:,} tokens"
-
-
-def _mmproj_bytes(blueprint: Blueprint) -> int:
-    from deployfit.formats.mmproj import mmproj_tensor_bytes
-
-    return mmproj_tensor_bytes(blueprint.vision) if blueprint.vision else 0
 
 
 def _draft_parts(blueprint: Blueprint, settings: LlamaCppSettings) -> list[MemoryPart]:

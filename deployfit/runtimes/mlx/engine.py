@@ -72,7 +72,12 @@ class Mlx:
         if state:
             told = _state_layers(blueprint)
             parts.append(MemoryPart("recurrent_state", "recurrent state", state, state, Basis.EXACT, told))
-        return [*parts, MemoryPart("compute", "prefill memory", work, upper, Basis.DERIVED, peak)]
+        parts.append(MemoryPart("compute", "prefill memory", work, upper, Basis.DERIVED, peak))
+        if options.images and blueprint.vision:
+            from deployfit.runtimes.mlx.image import mlx_image_parts
+
+            parts += mlx_image_parts(blueprint.vision, options.images, prefill_bytes=work)
+        return parts
 
     def least_bytes(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
         """Return all of it: nothing falls as the context grows."""
