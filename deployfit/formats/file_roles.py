@@ -7,10 +7,10 @@ that is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from deployfit.formats.checkpoint_names import LAYERS, TOWER, NameRow
+from deployfit.formats.checkpoint_names import ANY, LAYER, LAYERS, TOWER, NameRow
 from deployfit.layers.tensor import OUTSIDE, Part
 
 UNKNOWN = "unknown"
@@ -102,18 +102,24 @@ _EXPERT = re.compile(r"\bexperts\.[0-9]+\.")
 class CheckpointRoles:
     """Those of safetensors files: of checkpoints as published, and of MLX's.
 
-    `rows` are the names that are known. `roles` are the ones that the model has, if that is known: they decide where a
-    name can stand for several. Layers from `trunk_layers` on are draft layers.
+    `rows` are the names that are known: those of a model type are looked at first, then those of all others. `roles`
+    are the ones that the model has, if that is known: they decide where a name can stand for several. Layers from
+    `trunk_layers` on are draft layers.
     """
 
     def __init__(self, rows: Iterable[NameRow], model_type: str, roles: Collection[str], trunk_layers: int) -> None:
         self._trunk_layers = trunk_layers
         self._roles = roles
-        self._known: dict[str, list[str]] = {}
-        for row in sorted(rows, key=lambda row: model_type not in row.model_types):
-            if row.role not in (LAYERS, TOWER):
-                for name in (row.checkpoint, row.mlx):
-                    self._known.setdefault(_bare(name.replace("*", "0", 1))[1], []).append(row.role)
+        self._own: dict[_Name, dict[str, list[str]]] = {}  # roles by what of: those that share a name are stacked in it
+        self._others: dict[_Name, str] = {}
+        named = [row for row in rows if row.role not in (LAYERS, TOWER)]
+        own = {(row.of, row.role): row for own in (ANY, model_type) for row in named if own in row.model_types}
+        for row in own.values():
+            for name in _names(row):
+                self._own.setdefault(name, {}).setdefault(row.of, []).append(row.role)
+        for row in named:
+            for name in _names(row):
+                self._others.setdefault(name, row.role)
 
     def standing(self, name: str) -> Standing:
         """Return where a tensor of this name stands."""
@@ -121,29 +127,43 @@ class CheckpointRoles:
         if not TOWERS.isdisjoint(words):
             return Standing(VISION, Part.VISION, OUTSIDE)
         layer, inner = _bare(name)
+        role = self._role(inner, in_layer=layer != OUTSIDE)
         if not DRAFTS.isdisjoint(words):  # a list of its own, counted from 0
-            return Standing(self._role(inner), Part.MTP, layer if layer == OUTSIDE else self._trunk_layers + layer)
-        return Standing(self._role(inner), Part.MTP if layer >= self._trunk_layers else Part.TEXT, layer)
+            return Standing(role, Part.MTP, layer if layer == OUTSIDE else self._trunk_layers + layer)
+        return Standing(role, Part.MTP if layer >= self._trunk_layers else Part.TEXT, layer)
 
-    def _role(self, inner: str) -> str:
+    def _role(self, inner: str, *, in_layer: bool) -> str:
         module, _, kind = inner.rpartition(".")
         if kind in MATRICES or kind in SCALES:
             names = [f"{module}.weight", module]
         elif kind == "bias":
-            return self._one(inner) or _with_bias(self._one(f"{module}.weight")) or UNKNOWN
+            of_what = self._one(_Name(in_layer, f"{module}.weight"))
+            return self._one(_Name(in_layer, inner)) or (f"{of_what}.bias" if of_what else UNKNOWN)
         else:
             stack = next((inner.removesuffix(end) for end in STACK_ENDINGS if inner.endswith(end)), inner)
             names = [inner, stack, f"{stack}.weight", stack.removesuffix("_bias") + ".bias"]
-        return next(filter(None, map(self._one, names)), UNKNOWN)
+        return next(filter(None, (self._one(_Name(in_layer, name)) for name in names)), UNKNOWN)
 
-    def _one(self, name: str) -> str:
+    def _one(self, name: _Name) -> str:
         """Return the role of that name which the model has, else the first that any has, else ""."""
-        roles = self._known.get(name, [])
-        return next((role for role in roles if role in self._roles), roles[0] if roles else "")
+        for roles in self._own.get(name, {}).values():
+            had = [role for role in roles if role in self._roles]
+            if had:
+                return "+".join(dict.fromkeys(had))
+        return self._others.get(name, "")
 
 
-def _with_bias(role: str) -> str:
-    return role and f"{role}.bias"
+class _Name(NamedTuple):
+    """A name within a layer, or outside all, without what stands before it."""
+
+    in_layer: bool
+    text: str
+
+
+def _names(row: NameRow) -> Iterator[_Name]:
+    for name in (row.checkpoint, row.mlx):
+        layer, inner = _bare(name.replace(LAYER, "0", 1))
+        yield _Name(layer != OUTSIDE or row.of not in ("model", "draft"), inner)
 
 
 def _bare(name: str) -> tuple[int, str]:

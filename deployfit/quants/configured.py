@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from math import prod
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from deployfit.basis import Basis
-from deployfit.catalogue import rows
 from deployfit.errors import InputError
-from deployfit.formats.mlx import MLX_LM, MLX_VLM, NO_MATRICES, RECIPES, mlx_runs
+from deployfit.formats.mlx import BF16_BYTES, F32_BYTES, Loaded
 from deployfit.formats.safetensors import Block, Run, Stored
-from deployfit.layers.tensor import OUTSIDE, Part
+from deployfit.layers.tensor import OUTSIDE
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.mlx import check_options, mlx_source
-from deployfit.quants.real_file import Quantization
+from deployfit.quants.quantization import Quantization
 from deployfit.quants.safetensors import safetensors_weights
 from deployfit.quants.weights import MLX, Options, Weights
-
-PLAIN = "bf16"  # the recipe that quantizes nothing
 
 
 class ConfiguredQuant(NamedTuple):
@@ -40,28 +37,25 @@ class ConfiguredQuant(NamedTuple):
     def weights(self, model: Model, options: Options) -> Weights:
         """Return the weights; raise InputError for what MLX's tools do not do."""
         check_options(options)
-        blueprint = model.blueprint
-        if options.vision and blueprint.vision is None:
-            raise InputError(f"{self.name}: no vision_config in it; leave out {param('vision')}")
         source = mlx_source(model)
-        unquantized = (*NO_MATRICES, *source.architecture.unquantized)
-        recipe = next(each for each in rows(RECIPES) if each.name == PLAIN)
-        plain = mlx_runs(source, recipe, MLX_VLM if options.vision else MLX_LM)
-        runs = [
-            Run(layer, Block(_packed(each, layer, self.quantization, unquantized) for each in block.tensors))
-            for layer, block in plain
-        ]
-        params = sum(prod(each.shape) for _, block in runs for each in block.tensors)
+        tower = source.tower if options.vision else Block(())
+        if options.vision and not tower.tensors:
+            raise InputError(f"{self.name}: no vision_config in it; leave out {param('vision')}")
+        parts = [(OUTSIDE, source.first), *enumerate(source.layers), (OUTSIDE, source.last)]
+        runs = [Run(layer, Block(self._stored(loaded, layer))) for layer, loaded in parts]
+        params = source.text_params + sum(tensor.nbytes // BF16_BYTES for tensor in tower.tensors)
         note = "weights: as the quantization block of config.json describes them"
-        return safetensors_weights(self.name, MLX, runs, params, Basis.DERIVED, (note,))
+        return safetensors_weights(self.name, MLX, [*runs, Run(OUTSIDE, tower)], params, Basis.DERIVED, (note,))
 
-
-def _packed(stored: Stored, layer: int, quantization: Quantization, unquantized: tuple[str, ...]) -> Stored:
-    """Return a tensor as it is packed; its shape stays that of the parameters."""
-    name = stored.name if layer == OUTSIDE else stored.name.replace("*", str(layer), 1)
-    module, _, kind = name.rpartition(".")
-    is_matrix = kind == "weight" and len(stored.shape) > 1 and stored.role not in unquantized
-    scheme = quantization.scheme(module) if is_matrix and stored.part is Part.TEXT else None
-    if scheme is None or stored.shape[-1] % scheme.group:
-        return stored
-    return stored._replace(dtype="U32", nbytes=scheme.nbytes(stored.shape), type=scheme.name)
+    def _stored(self, loaded: Iterable[Loaded], layer: int) -> Iterator[Stored]:
+        """Yield tensors as they are packed, what belongs to a matrix together with it."""
+        for name, tensor, is_matrix, float32 in loaded:
+            module = name.removesuffix(".weight")
+            own = module if layer == OUTSIDE else module.replace("*", str(layer), 1)
+            scheme = self.quantization.scheme(own) if is_matrix else None
+            if scheme and tensor.shape[-1] % scheme.group == 0:
+                nbytes = scheme.nbytes(tensor.shape)
+                yield Stored(name, tensor.shape, "U32", nbytes, tensor.role, scheme.name, tensor.part)
+            else:
+                dtype, width = ("F32", F32_BYTES) if float32 else ("BF16", BF16_BYTES)
+                yield Stored(name, tensor.shape, dtype, tensor.params * width, tensor.role, dtype, tensor.part)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.formats.file_roles import MATRICES, SCALES, UNKNOWN, Roles
-from deployfit.formats.mlx import GROUP_BYTES, Scheme
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import Part
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.printable import printable
-from deployfit.quants.weights import EMBEDDINGS, Options, WeightClass, Weights, scaled
+from deployfit.quants.quantization import NOT_SAID, Quantization
+from deployfit.quants.weights import EMBEDDINGS, Options, WeightClass, Weights
 from deployfit.units import GB
 
-MLX_BITS = (1, 2, 3, 4, 5, 6, 8)
-MLX_GROUPS = (16, 32, 64, 128)
 PACKED = "U32"  # what MLX packs its numbers into
 PACKED_BITS = 32
 MOST_NAMED = 3  # names in a note
@@ -33,57 +31,6 @@ class RealTensor(NamedTuple):
     shape: tuple[int, ...]
     type: str
     nbytes: int
-
-
-class Quantization(NamedTuple):
-    """How a config.json says that MLX's matrices are packed: all alike but for some modules; None is as they are."""
-
-    default: Scheme | None
-    modules: Mapping[str, Scheme | None]
-
-    def scheme(self, module: str) -> Scheme | None:
-        """Return how a module is packed."""
-        return self.modules.get(module, self.default)
-
-
-NOT_SAID = Quantization(None, {})
-
-
-def read_quantization(config: Mapping[str, Any]) -> Quantization:
-    """Return what the `quantization` block of a config.json says; what it does not say, it does not say.
-
-    >>> block = {"bits": 4, "group_size": 64, "lm_head": {"bits": 6, "group_size": 64}, "model.embed_tokens": False}
-    >>> found = read_quantization({"quantization": block})
-    >>> found.scheme("lm_head").name, found.scheme("model.embed_tokens"), found.scheme("a").name
-    ('affine6g64', None, 'affine4g64')
-    """
-    block = config.get("quantization")
-    if not isinstance(block, Mapping):
-        block = config.get("quantization_config")
-    if not isinstance(block, Mapping) or "quant_method" in block:
-        return NOT_SAID
-    default = _scheme(block, {})
-    modules = {
-        name: _scheme(said, block) if isinstance(said, Mapping) else None
-        for name, said in block.items()
-        if isinstance(said, Mapping) or said is False
-    }
-    return Quantization(default, modules)
-
-
-def _scheme(said: Mapping[str, Any], otherwise: Mapping[str, Any]) -> Scheme | None:
-    bits, group = (said.get(name, otherwise.get(name)) for name in ("bits", "group_size"))
-    mode = said.get("mode", otherwise.get("mode", "affine"))
-    if type(bits) is not int or bits not in MLX_BITS or type(group) is not int or group not in MLX_GROUPS:
-        return None
-    return Scheme(mode, bits, group) if isinstance(mode, str) and mode in GROUP_BYTES else None
-
-
-def quantized_by(config: Mapping[str, Any]) -> str:
-    """Return which method of another tool a config.json names (gptq, fp8, ...), "" for none."""
-    block = config.get("quantization_config")
-    method = block.get("quant_method") if isinstance(block, Mapping) else None
-    return method if isinstance(method, str) and method.isprintable() else ""
 
 
 class _Module(NamedTuple):
@@ -234,48 +181,3 @@ class RealFile(NamedTuple):
             notes = (*self.found.notes, self.tower_note)
             return self.found._replace(classes=(*self.found.classes, *self.tower), notes=notes)
         return self.found
-
-
-class SizedFile(NamedTuple):
-    """A file beside one that was looked into: of the same model, its tensors known by their sum only."""
-
-    name: str
-    nbytes: int
-    looked_into: RealFile
-    header_bytes: int
-
-    @property
-    def format(self) -> str:
-        """The file's format."""
-        return self.looked_into.format
-
-    @property
-    def publisher(self) -> str:
-        """Return "": whose it is does not matter."""
-        return ""
-
-    def advisable(self, model: Model, options: Options) -> bool:
-        """Return False: it is what was asked for, not what could be had instead."""
-        return False
-
-    def published(self, model: Model) -> str:
-        """Return "": it is there, whenever it was made."""
-        return ""
-
-    def weights(self, model: Model | None, options: Options) -> Weights:
-        """Return weights of this size: all but the header, which is that of the other file; shares as there."""
-        like = self.looked_into.weights(model, options)
-        own = [each for each in like.classes if each not in self.looked_into.tower]
-        beside = [each for each in like.classes if each in self.looked_into.tower]
-        total = sum(each.total_bytes for each in own)
-        kept = [part for part in Part if any(each.part is part for each in own)]
-        data = max(0, self.nbytes - self.header_bytes)
-        classes = list(beside)
-        for part in kept[1:]:
-            share = sum(each.total_bytes for each in own if each.part is part)
-            classes += scaled(own, part, data * share // total)
-        classes += scaled(own, kept[0], data - sum(each.total_bytes for each in classes if each not in beside))
-        note = f"weights: by its size, its tensors as in {self.looked_into.name}; {param('file')} looks into it"
-        return like._replace(
-            recipe=self.name, classes=tuple(classes), file_bytes=self.nbytes, basis=Basis.DERIVED, notes=(note,)
-        )

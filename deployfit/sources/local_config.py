@@ -11,7 +11,7 @@ from deployfit.formats.untrusted import read_object
 from deployfit.models import own_model
 from deployfit.printable import printable
 from deployfit.quants.configured import ConfiguredQuant
-from deployfit.quants.real_file import NOT_SAID, quantized_by, read_quantization
+from deployfit.quants.quantization import NOT_SAID, quantized_by, read_quantization
 from deployfit.sources.headers import MOST_CONFIG_BYTES
 from deployfit.sources.local import first_bytes
 from deployfit.sources.opened import Opened

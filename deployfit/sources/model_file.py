@@ -14,16 +14,9 @@ from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.layers.vision import VisionTower
 from deployfit.models import own_model
 from deployfit.printable import printable
-from deployfit.quants.real_file import (
-    PACKED,
-    RealFile,
-    SizedFile,
-    check_whole,
-    params_note,
-    quantized_by,
-    read_quantization,
-    weigh,
-)
+from deployfit.quants.quantization import quantized_by, read_quantization
+from deployfit.quants.real_file import PACKED, RealFile, check_whole, params_note, weigh
+from deployfit.quants.sized_file import SizedFile
 from deployfit.quants.weights import MLX, WeightClass, Weights
 from deployfit.repository import GGUF, MMPROJ, MODEL, SAFETENSORS, FileGroup, choose_group, group_files, of_one_model
 from deployfit.sources.headers import Headers, read_config, read_headers

@@ -157,7 +157,7 @@ def try_config(text: bytes) -> str:
     from deployfit.formats.untrusted import read_object
     from deployfit.models import own_model
     from deployfit.quants.configured import ConfiguredQuant
-    from deployfit.quants.real_file import read_quantization
+    from deployfit.quants.quantization import read_quantization
     from deployfit.quants.weights import Options
 
     try:

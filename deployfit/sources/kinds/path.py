@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import param
-from deployfit.sources.opened import How, Opened
+
+if TYPE_CHECKING:
+    from deployfit.sources.opened import How, Opened
 
 SUFFIXES = (".gguf", ".safetensors", ".json")
 STARTS = ("./", "../", "/", "~")
