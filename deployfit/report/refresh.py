@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployfit.report.document import Bullets, Column, Document, Statement, Table, of_rows
+from deployfit.report.document import Block, Bullets, Column, Document, Statement, Table, of_rows
 from deployfit.sources.hub.today import Refreshed
 
 SCHEMA = "deployfit/refresh/1"
@@ -22,7 +22,7 @@ def refresh_document(found: Refreshed, *, dry_run: bool) -> Document:
     ]
     done = "would be appended" if dry_run else "appended"
     columns = [Column("file", left=True, shrinks=True), Column("model", left=True), Column("bytes")]
-    blocks = [
+    blocks: list[Block] = [
         Statement(
             f"{len(found.today.sizes)} sizes on the Hub, {len(rows)} of them new or changed; {len(rows)} rows {done}."
         ),

@@ -84,8 +84,8 @@ def _blocks(found: Verified) -> Iterable[Block]:
             [row.name, tps(row.predicted_tps), f"{tps(row.low_tps)} to {tps(row.high_tps)}", tps(row.logged_tps)]
             for row in found.speeds
         ]
-        names = ("", "predicted tokens/s", "four in five", "logged")
-        yield Table([Column(name, left=not name) for name in names], rows)
+        headings = ("", "predicted tokens/s", "four in five", "logged")
+        yield Table([Column(heading, left=not heading) for heading in headings], rows)
     reasons = dict.fromkeys(f"{row.name.replace('_', ' ')}: {row.reason}" for row in found.rows_by_part if row.reason)
     yield Bullets("Why", list(reasons))
     yield Bullets("Note", list(found.notes))
