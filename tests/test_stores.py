@@ -13,7 +13,8 @@ from fake_hub import SparseFile
 from hub_files import config_json, gguf_file, gguf_shards, mlx_files, mmproj_file
 from test_local_files import put
 
-from deployfit.sources.stored import Places, StoredModel, all_stores, stored_models
+from deployfit.sources.store import Places
+from deployfit.sources.stored import StoredModel, all_stores, stored_models
 
 SHA, OLDER = "a" * 40, "b" * 40
 

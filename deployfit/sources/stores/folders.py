@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from deployfit.repository import GGUF, MODEL, READ, SAFETENSORS, FileGroup, RepoFile, format_of, group_files
 from deployfit.sources.local import CONFIG
 from deployfit.sources.model_file import as_one
-from deployfit.sources.stored import Entry
+from deployfit.sources.store import Entry
 
 UNFINISHED = (".part", ".partial", ".incomplete", ".downloadinprogress", ".download", ".crdownload", ".tmp")
 DOWNLOADING = "downloading_"  # how LM Studio's begin

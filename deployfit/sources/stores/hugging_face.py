@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from deployfit.sources.stored import Entry, Places
+from deployfit.sources.store import Entry, Places
 from deployfit.sources.stores.folders import NO_MODEL, is_unfinished, models_in
 
 NAME = "Hugging Face"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 from deployfit.repository import GGUF, MODEL, RepoFile, format_of, group_files
-from deployfit.sources.stored import Entry, Places
+from deployfit.sources.store import Entry, Places
 from deployfit.sources.stores import hugging_face
 from deployfit.sources.stores.folders import is_unfinished, is_within, missing_shards
 

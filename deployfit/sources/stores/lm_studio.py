@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 from deployfit.errors import DeployfitError
-from deployfit.sources.stored import Entry, Places
+from deployfit.sources.store import Entry, Places
 from deployfit.sources.stores.folders import models_in
 
 NAME = "LM Studio"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deployfit.errors import DeployfitError
-from deployfit.sources.stored import Entry, Places
+from deployfit.sources.store import Entry, Places
 
 NAME = "Ollama"
 MANIFESTS = ("manifests", "manifests-v2", "manifest-v2")
