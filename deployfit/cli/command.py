@@ -17,7 +17,6 @@ from deployfit.parameters import Parameter, command_line, option
 from deployfit.printable import printable
 from deployfit.questions import MODULES
 from deployfit.questions.question import Answered, Question
-from deployfit.writing import append_file, replacing
 
 if TYPE_CHECKING:
     from deployfit.report.document import Document
@@ -90,6 +89,8 @@ def _shown(answer: Answered, question: Question, name: str, output: str | None) 
         else:
             formats.render(document, name, sys.stdout, screen_of(sys.stdout))
         return answer.exit_code
+    from deployfit.writing import replacing
+
     try:
         with replacing(output) as file:
             if formats.is_binary(name):
@@ -109,6 +110,7 @@ def _shown(answer: Answered, question: Question, name: str, output: str | None) 
 def _append_summary(document: Document, path: str) -> None:
     """Append the answer's Markdown to the summary of a step of GitHub Actions."""
     from deployfit.report import formats
+    from deployfit.writing import append_file
 
     text = io.StringIO()
     formats.render(document, "markdown", text)

@@ -51,9 +51,9 @@ def next_step(answer: Answer) -> NextStep | None:
 
 def repository_of(answer: Answer, recipe: str) -> str:
     """Return the repository of a publisher's file, "" for what is nobody's or no repository of the Hub."""
-    publisher = shelf.publishers().get(answer.quant.publisher)
-    if publisher is None or answer.quant.publisher == OLLAMA:
+    if answer.quant.publisher in ("", OLLAMA) or answer.quant.publisher not in shelf.publishers():
         return ""
+    publisher = shelf.publishers()[answer.quant.publisher]
     seen = publisher.best_size(recipe, answer.run.model.name)
     row = publisher.row_of(recipe)
     return seen.repo if seen else row.repo.format(model=answer.run.model.name, recipe=recipe)

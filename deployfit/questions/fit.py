@@ -30,12 +30,16 @@ from deployfit.questions.resolve import (
     run_of,
     start_of,
 )
+from deployfit.questions.several import EXO, EXO_RUNTIME, together_of
+from deployfit.questions.several import PARAMETERS as OF_SEVERAL
 from deployfit.runtimes import registry
-from deployfit.verdict import RUNS, Answer
+from deployfit.verdict import RUNS, Answer, Judge, Verdict
 
 if TYPE_CHECKING:
+    from deployfit.questions.cluster import ClusterFits
     from deployfit.report.document import Document
     from deployfit.sources.opened import Opened
+    from deployfit.vision.image import Image
     from deployfit.words.models import Named
 
 HUB = "hub:"
@@ -91,23 +95,31 @@ def fit(
     imatrix: bool = False,
     mtp: bool = False,
     vision: bool = False,
+    image: str | Iterable[str] | None = None,
     catalog: str | None = None,
     file: str | None = None,
     revision: str | None = None,
     offline: bool = False,
     exit_code: bool = False,
+    split: str | None = None,
+    tensor_split: str | Iterable[float] | None = None,
+    macs_needed: bool = False,
     **settings: Text | bool | None,
-) -> Fits:
+) -> Fits | ClusterFits:
     """Return whether a model fits a Mac, an answer per quant; without one every file that can be downloaded.
 
-    Other keywords are the runtime's settings, as the command line has them.
+    Macs that run it together are one `mac`: "2x M3 Ultra 256", "M3 Ultra 512 + M4 Max 128". Other keywords are the
+    runtime's settings, as the command line has them.
 
     >>> (answer,) = fit("Qwen3.5-27B", "Q4_K_M", mac=32, context="32k")
     >>> answer.verdict.value, answer.estimate.total_bytes, answer.max_context_tokens
     ('fits', 19424860192, 125440)
     """
-    options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    images = images_asked(texts(image))
+    options = Options(imatrix=imatrix, mtp=mtp, vision=vision or bool(images), images=images)
     names = texts(quant)
+    together = together_of(mac, runtime, split, tensor_split, macs_needed=macs_needed)
+    runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
     opened = None
     if catalog is None and is_source(model):
         from deployfit.sources.open import open_source
@@ -127,11 +139,18 @@ def fit(
         publisher = publisher or (said.publisher if not names else None)
         asked = _asked(found, names, runtime, publisher, own=own, imatrix=imatrix)
     listed = not names and (opened is None or opened.quant is None)
-    macs: Sequence[str | None] = texts(mac) or [None]
+    macs: Sequence[str | None] = (texts(mac) or [None]) if together is None else []
     machines = [machine_of(each, text_of(macos), text_of(wired_limit), text_of(other)) for each in macs]
     typed = {name: _typed(value) for name, value in settings.items() if value is not None}
     registry.check_given(list(typed), list(asked))
     starts = {name: start_of(app, name, text_of(context), typed) for name in asked}
+    if together:
+        from deployfit.questions.cluster import fits_together
+
+        if app is not None or (opened and opened.model is None):
+            raise InputError(f"several Macs: leave out {param('app')}, and name a model whose layers are known")
+        place = text_of(macos), text_of(wired_limit), text_of(other)
+        return fits_together(found, asked, together, place, starts, options, listed=listed, use_exit_code=exit_code)
     fits: list[Fit] = []
     for machine in machines:
         if opened and opened.model is None:
@@ -207,6 +226,15 @@ def unknown_fit(machine: Machine, opened: Opened, start: Start, options: Options
     return Fit(unknown_answer(run, opened.quant, architecture, has_caches=opened.assumed is not None), ())
 
 
+def images_asked(typed: Sequence[str]) -> tuple[Image, ...]:
+    """Return the images that were typed."""
+    if not typed:
+        return ()
+    from deployfit.vision.image import images_of
+
+    return images_of(typed)
+
+
 def _typed(value: Text | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -218,8 +246,8 @@ def _asked(
     if names:
         if publisher is not None:
             raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
-        asked = quants_of(names, runtime)
-        return {engine: [known_or_alike(each, model) for each in chosen] for engine, chosen in asked.items()}
+        named = quants_of(names, runtime)
+        return {engine: [known_or_alike(each, model) for each in chosen] for engine, chosen in named.items()}
     from deployfit.questions.choices import published_files
 
     engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]
@@ -249,8 +277,6 @@ def _on(
     listed: bool,
 ) -> list[Fit]:
     """Return the verdicts on one Mac."""
-    from deployfit.questions.choices import best_fitting, choices_for
-
     fits: list[Fit] = []
     for name, chosen in asked.items():
         try:
@@ -260,14 +286,29 @@ def _on(
                 continue
             raise
         menu = menu_of(chosen, judge.run.runtime)
-        quants = makeable(judge, dict.fromkeys(chosen)) if listed else list(dict.fromkeys(chosen))
-        best = best_fitting(judge, quants) if listed else None
+        quants = list(dict.fromkeys(chosen))
+        if listed:
+            quants = makeable(judge, quants)
+        best = _best(judge, quants) if listed else None
         for each in quants:
             started = as_started(judge, each, starts[name])
             answer = started.answer(each)
-            advice = [] if listed else advice_on(answer, started, choices_for(started.run, menu))
-            fits.append(Fit(answer, advice, "our choice" if best and best[0] == each else ""))
+            advice = () if listed or answer.verdict is Verdict.FITS else _advice(answer, started, menu)
+            fits.append(Fit(answer, advice, "our choice" if best == each else ""))
     return fits
+
+
+def _best(judge: Judge, quants: Sequence[Quant]) -> Quant | None:
+    from deployfit.questions.choices import best_fitting
+
+    best = best_fitting(judge, quants)
+    return best[0] if best else None
+
+
+def _advice(answer: Answer, judge: Judge, menu: Sequence[Quant]) -> Sequence[Advice]:
+    from deployfit.questions.choices import choices_for
+
+    return advice_on(answer, judge, choices_for(judge.run, menu))
 
 
 QUESTION = Question(
@@ -288,9 +329,11 @@ QUESTION = Question(
         common.OFFLINE,
         Parameter("own", "List recipes that you would have to make yourself, not files to download."),
         common.VISION,
+        common.IMAGE,
         common.IMATRIX,
         common.MTP,
         common.CATALOG,
+        *OF_SEVERAL,
         Parameter("exit_code", f"Exit with {DOES_NOT_FIT} if nothing asked for runs within the GPU limit."),
     ),
     arguments=("model",),

@@ -20,8 +20,9 @@ from deployfit.report.document import (
     Tone,
     Verbatim,
 )
+from deployfit.report.drawing import bar_svg
 from deployfit.report.formats import Screen
-from deployfit.report.sizes import bar_sentence, bar_svg
+from deployfit.report.sizes import bar_sentence
 
 FRAGMENT = 0  # the width of a screen that is part of another page
 COLOURS = {Tone.GOOD: "#1a7f37", Tone.WARNING: "#9a6700", Tone.BAD: "#cf222e"}

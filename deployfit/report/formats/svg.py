@@ -7,8 +7,8 @@ from typing import IO
 from deployfit.errors import InputError
 from deployfit.parameters import param
 from deployfit.report.document import Bar, Document
+from deployfit.report.drawing import bar_svg
 from deployfit.report.formats import Screen
-from deployfit.report.sizes import bar_svg
 
 
 def render(document: Document, out: IO[str], screen: Screen) -> None:
