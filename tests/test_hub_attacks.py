@@ -437,3 +437,10 @@ def test_known_models_have_published_sizes() -> None:
     assert "Qwen3.5-4B" in models()
     with pytest.raises(InputError):
         all_publishers()["unsloth"].quant("nothing")
+
+
+def test_pages_and_shards_without_end_have_a_deadline(raw: RawHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployfit.sources.hub.client.MOST_SECONDS", 0.0)
+    assert "far too slow or too long" in refused(raw, FAULTS["pages in a circle"])
+    monkeypatch.setattr("deployfit.sources.headers.MOST_SECONDS", -1.0)
+    assert "the headers of its shards come far too slowly" in refused(raw, None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from threading import Lock
 from typing import NamedTuple
 
-from deployfit.errors import DataError, InputError, quoted
+from deployfit.errors import DataError, HubError, InputError, quoted
 from deployfit.formats.gguf_reader import Scalar
 from deployfit.formats.gguf_reader import read_header as read_gguf
 from deployfit.formats.safetensors_reader import read_header as read_safetensors
@@ -20,6 +21,7 @@ FIRST_BYTES = 64 * 1024
 FIRST_GGUF_BYTES = 256 * 1024  # of the shard that holds the vocabulary
 NEXT_GGUF_BYTES = 12 * 2**20  # a header with a vocabulary of 248,320 tokens has 10.9 MB
 MOST_REQUESTS = 12
+MOST_SECONDS = 600.0  # for the headers of all shards
 FEW_SHARDS = 4  # which are read without a bar
 MOST_CONFIG_BYTES = 4 * 2**20
 
@@ -34,18 +36,21 @@ class Headers(NamedTuple):
 
 
 class _Budget:
-    """How many bytes of header may still be read, by all shards together."""
+    """How many bytes of header may still be read, by all shards together, and for how long."""
 
-    def __init__(self, nbytes: int) -> None:
+    def __init__(self, nbytes: int, seconds: float) -> None:
         self._left = nbytes
+        self._deadline = time.monotonic() + seconds
         self._lock = Lock()
 
     def spend(self, nbytes: int, place: str) -> None:
-        """Take bytes off; raise DataError if there are not so many left."""
+        """Take bytes off; raise DataError if there are not so many left, HubError after that time."""
         with self._lock:
             self._left -= nbytes
         if self._left < 0:
             raise DataError([f"{place}: the headers of its shards have more than {MOST_HEADER_BYTES:,} bytes"])
+        if time.monotonic() > self._deadline:
+            raise HubError(f"{place}: the headers of its shards come far too slowly; try again later")
 
 
 def read_headers(listing: Listing, group: FileGroup, progress: Progress = silent) -> Headers:
@@ -57,7 +62,7 @@ def read_headers(listing: Listing, group: FileGroup, progress: Progress = silent
     place = f"{quoted(listing.place)}: {quoted(group.name)}"
     if group.missing:
         raise InputError(f"{place}: {group.missing} of {group.missing + len(group.files)} shards are missing")
-    budget = _Budget(MOST_HEADER_BYTES)
+    budget = _Budget(MOST_HEADER_BYTES, MOST_SECONDS)
     show = progress if len(group.files) >= FEW_SHARDS else silent
     with show("reading headers", len(group.files)) as step:
 

@@ -31,6 +31,7 @@ from deployfit.sources.hub.exchange import (
     Head,
     Reply,
     TooLongError,
+    TooSlowError,
     UnusableError,
     Wanted,
     exchange,
@@ -105,7 +106,10 @@ class HubClient:
         what = quoted(repo_id)
         url = f"{constants.ENDPOINT}/api/models/{repo_id}/tree/{commit}?recursive=true"
         files: dict[str, RepoFile] = {}
+        deadline = time.monotonic() + MOST_SECONDS
         for _ in range(MOST_PAGES):
+            if time.monotonic() > deadline:
+                fail(TooSlowError(), what)
             reply = self._list(url, what)
             files |= {file.name: file for file in read_tree(reply.body, repo_id)}
             following = _NEXT.search(reply.head.header("Link"))
@@ -211,17 +215,6 @@ class HubClient:
         if not isinstance(error, (UnusableError, TooLongError, UnicodeError)):
             with self._lock:
                 self._failures += 1
-
-    def content(self, repository: Repository, name: str, most_bytes: int) -> bytes | None:
-        """Return a small file as a whole, None if the repository has none of that name."""
-        file = next((file for file in repository.files if file.name == name), None)
-        if file is None:
-            return None
-        if file.nbytes > most_bytes:
-            raise InputError(
-                f"{quoted(repository.repo_id)}: {quoted(name)} has {file.nbytes:,} bytes; that is no {name}"
-            )
-        return self.prefix(repository, file, file.nbytes)
 
 
 def _checked(repo_id: str, revision: str) -> str:
