@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployfit.cli.screen import screen_of
+from deployfit.cli.waiting import waiting
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import Parameter, command_line, option
 from deployfit.printable import printable
@@ -42,7 +43,10 @@ def command_of(name: str) -> click.Command:
         if output is None and formats.is_binary(format_name):
             raise InputError(f"{format_name} is no text for standard output; say where to with {option('output')} FILE")
         given = {key: value for key, value in typed.items() if value not in (None, ())}
-        return _shown(question.ask(**given), question, format_name, output)
+        with waiting():
+            found = question.ask(**given)
+            document = found.document().spelled(command_line)
+        return _shown(found, document, question, format_name, output)
 
     return click.Command(
         name,
@@ -76,11 +80,10 @@ def _parameter(asked: Parameter, question: Question) -> click.Parameter:
     return click.Option([spelled, asked.name], metavar=asked.takes, multiple=asked.many, help=help_text)
 
 
-def _shown(answer: Answered, question: Question, name: str, output: str | None) -> int:
+def _shown(answer: Answered, document: Document, question: Question, name: str, output: str | None) -> int:
     """Write the answer; return the exit code."""
     from deployfit.report import formats
 
-    document = answer.document().spelled(command_line)
     if question.step_summary and (summary := os.environ.get(STEP_SUMMARY)):
         _append_summary(document, summary)
     if output is None or output == STANDARD_OUTPUT:
@@ -92,7 +95,7 @@ def _shown(answer: Answered, question: Question, name: str, output: str | None) 
     from deployfit.writing import replacing
 
     try:
-        with replacing(output) as file:
+        with waiting(), replacing(output) as file:
             if formats.is_binary(name):
                 formats.render(document, name, file)
             else:

@@ -12,7 +12,7 @@ from deployfit.hardware.mac import MACS, Mac
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.quants import shelf
-from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.quants.weights import Options, Quant, Weights, nominal_bits
 from deployfit.questions.resolve import judge_of
 from deployfit.ranking import BITS, evidence_of
 from deployfit.runtimes import registry
@@ -36,6 +36,11 @@ def rank_of(weights: Weights) -> tuple[int, bool]:
     """Return the rank of the evidence about files of so many bits (1 is best), and whether it is of a loss."""
     row = evidence_of(weights, catalogue.rows(BITS))
     return row.rank, row.is_lossy
+
+
+def evidence_about(weights: Weights) -> str:
+    """Return what the cited tests say of files of so many bits."""
+    return f"{nominal_bits(weights)}-bit {weights.format}: {evidence_of(weights, catalogue.rows(BITS)).evidence}"
 
 
 def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights] | None:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from deployfit import catalogue
 from deployfit.quants import shelf
 from deployfit.verdict import Answer
-from deployfit.words.aliases import ALIASES
 
 OLLAMA = "ollama"
 HUB = "https://huggingface.co/"
@@ -33,7 +32,7 @@ def next_step(answer: Answer) -> NextStep | None:
         return None
     recipe = answer.weights.recipe.rpartition(":")[2] if answer.quant.publisher else answer.quant.name
     repo = repository_of(answer, recipe)
-    tag = _ollama_tag(run.model.name, recipe)
+    tag = _ollama_tag(run.model.name, recipe) if "{ollama}" in run.app.command else ""
     local = f"{run.model.name}-{recipe}" + (".gguf" if run.runtime.formats[0] == "GGUF" else "")
     command = run.app.command
     if repo and "{ollama}" in command:
@@ -61,6 +60,8 @@ def repository_of(answer: Answer, recipe: str) -> str:
 
 def _ollama_tag(model: str, recipe: str) -> str:
     """Return the name of Ollama's library for a model's file, "" where none is known."""
+    from deployfit.words.aliases import ALIASES
+
     rows = [row for row in catalogue.rows(ALIASES) if row.kind == OLLAMA and row.model == model]
     exact = [row.name for row in rows if row.quant == recipe and "latest" not in row.name]
     return min(exact or [row.name for row in rows], key=len, default="")

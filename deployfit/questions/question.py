@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deployfit.parameters import Parameter, python
+from deployfit.errors import InputError
+from deployfit.parameters import Parameter, param, python
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 
 Text = str | int
 Row = Mapping[str, Any]
+
+
+class Shown(Enum):
+    """How much a person is shown."""
+
+    BRIEF = "brief"
+    USUAL = "usual"
+    EXPLAINED = "explained"
 
 
 PROGRESS: list[Progress] = []  # how the door shows that something takes long; none unless it says so
@@ -116,3 +126,10 @@ def _parted(text: str) -> list[str]:
 def text_of(value: Text | float | None) -> str | None:
     """Return one argument as a text, None for none."""
     return None if value is None else str(value)
+
+
+def shown_as(*, brief: bool, explain: bool) -> Shown:
+    """Return how much to show."""
+    if brief and explain:
+        raise InputError(f"{param('brief')} and {param('explain')} are opposites; leave one out")
+    return Shown.BRIEF if brief else Shown.EXPLAINED if explain else Shown.USUAL

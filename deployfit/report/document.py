@@ -76,10 +76,18 @@ class Bar(NamedTuple):
 
 
 class Code(NamedTuple):
-    """A command to be copied, with what it does."""
+    """A command to be copied, with what it does, and the address of what it runs ("" where there is none)."""
 
     title: str
     command: str
+    address: str = ""
+
+
+class Ways(NamedTuple):
+    """Sentences under a title, each with a command to be copied."""
+
+    title: str
+    items: Sequence[tuple[str, str]]
 
 
 class Verbatim(NamedTuple):
@@ -88,7 +96,7 @@ class Verbatim(NamedTuple):
     lines: Sequence[str]
 
 
-Block = Verbatim | Heading | Statement | Facts | Bullets | Bar | Code | Table
+Block = Verbatim | Heading | Statement | Facts | Bullets | Bar | Code | Ways | Table
 
 
 class Document(NamedTuple):

@@ -9,6 +9,7 @@ from deployfit.basis import Basis
 from deployfit.hardware.machine import Machine
 from deployfit.parameters import option
 from deployfit.questions.commands import next_step
+from deployfit.questions.question import Shown
 from deployfit.report.document import (
     Bar,
     Block,
@@ -21,15 +22,15 @@ from deployfit.report.document import (
     Statement,
     Table,
     Tone,
+    Ways,
     of_rows,
 )
-from deployfit.runtimes.runtime import MemoryPart
+from deployfit.runtimes.runtime import HOST, MemoryPart
 from deployfit.speed import Rate, Speed
 from deployfit.units import four_digits, gb, gib, tps
 from deployfit.verdict import RUNS, Answer, Run, Verdict
 
 if TYPE_CHECKING:
-    from deployfit.advice import Advice
     from deployfit.questions.fit import Fit
 
 SCHEMA = "deployfit/fit/1"
@@ -48,12 +49,19 @@ TONES = {
 MOST_LISTED = 8  # files of a list that a person is shown at once
 
 
-def fit_document(fits: Sequence[Fit], *, listed: bool) -> Document:
+def fit_document(fits: Sequence[Fit], *, listed: bool, shown: Shown = Shown.USUAL) -> Document:
     """Return the document of one answer in full, or of several in a line each.
 
     `listed`: nobody asked for these in particular, so that the sensible ones are enough.
     """
-    blocks = list(_one(fits[0])) if len(fits) == 1 else list(_many(fits, listed=listed))
+    if shown is Shown.BRIEF:
+        blocks = list(_brief(fits, listed=listed))
+    elif len(fits) == 1:
+        blocks = list(_one(fits[0], explained=shown is Shown.EXPLAINED))
+    else:
+        blocks = list(_many(fits, listed=listed))
+    if shown is Shown.EXPLAINED:
+        blocks += _explained(fits)
     return of_rows(SCHEMA, [fit_row(each) for each in fits], blocks)
 
 
@@ -92,13 +100,13 @@ def fit_row(fit: Fit) -> dict[str, Any]:
         "basis": {name: basis.value for name, basis in answer.basis.items()},
         "notes": list(answer.notes),
         "not_counted": list(answer.left_out),
-        "advice": [advice_line(each, answer) for each in fit.advice],
+        "advice": [f"{command}: {said}" for said, command in advice_lines(fit)],
     }
 
 
-def advice_line(advice: Advice, answer: Answer) -> str:
-    """Return a way out as a command that can be copied, and what comes of it."""
-    return f"{advice.command or question_line(answer, advice.typed)}: {advice.sentence}"
+def advice_lines(fit: Fit) -> list[tuple[str, str]]:
+    """Return the ways out: what comes of each, and its command, which can be copied."""
+    return [(each.sentence, each.command or question_line(fit.answer, each.typed)) for each in fit.advice]
 
 
 def question_line(answer: Answer, changed: Mapping[str, str] = {}) -> str:
@@ -182,10 +190,30 @@ def machine_name(machine: Machine) -> str:
     return f"{machine.mac.with_article}, {limit}"
 
 
-def _one(fit: Fit) -> Iterable[Block]:
+def _brief(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
+    """Yield a line for each answer, of a list one for the choice."""
+    chosen = [fit for fit in fits if fit.chosen] if listed else []
+    for fit in chosen or (fits[:1] if listed else fits):
+        answer = fit.answer
+        told = [f" {answer.weights.recipe}", f"{answer.max_context_tokens:,} tokens"]
+        if answer.speed:
+            told.append(f"{tps(answer.speed.decode.tps)} tokens/s")
+        yield Statement("; ".join(told), verdict_sentence(answer), TONES[answer.verdict])
+
+
+def _explained(fits: Sequence[Fit]) -> Iterable[Block]:
+    """Yield what the words of the answers mean, as the glossary has it."""
+    from deployfit.report.glossary import explanations
+
+    parts = [part for fit in fits for part in fit.answer.estimate.at_start]
+    words = [*(part.label for part in parts), "GPU limit", "reserve", *(part.basis.value for part in parts)]
+    known = explanations()
+    yield Facts([(word, known[word]) for word in dict.fromkeys(words) if word in known])
+
+
+def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
     answer = fit.answer
-    run, weights, needed = answer.run, answer.weights, answer.estimate
-    machine = run.machine
+    weights = answer.weights
     yield heading_of(answer)
     yield Statement(
         f" {weights.recipe}, {gb(weights.file_bytes, 1)} GB to download",
@@ -194,30 +222,44 @@ def _one(fit: Fit) -> Iterable[Block]:
     )
     yield _bar(answer)
     yield Facts(list(_facts(answer)))
-    yield Table(
-        (Column("", left=True), Column("GiB"), Column("known", left=True), Column("", left=True, rank=1, shrinks=True)),
-        [
-            *(
-                [
-                    part.label + (" (host)" if part.where == "host" and part.name == "compute" else ""),
-                    gib(part.nbytes),
-                    part.basis.value,
-                    part.detail,
-                ]
-                for part in needed.at_start
-            ),
-            ["total", gib(needed.total_bytes), "", ""],
-            ["GPU limit", gib(machine.limit.limit_bytes), machine.limit.basis.value, machine.limit.note],
-            ["reserve", gib(machine.reserve_bytes), "", "kept free for Metal, macOS and other programs"],
-        ],
-    )
+    yield _parts(answer, explained=explained)
     yield from _ways(fit)
     if answer.verdict in RUNS and (step := next_step(answer)):
-        yield Code("Run it", step.command)
-        if step.address:
-            yield Facts([("Get it", step.address)])
+        yield Code("Run it", step.command, step.address)
     yield Bullets("Note", answer.notes)
     yield Bullets("Not counted", answer.left_out)
+
+
+def _parts(answer: Answer, *, explained: bool) -> Table:
+    """Return the parts and what they are held against; how each is known where that is asked for or is a guess."""
+    machine, needed = answer.run.machine, answer.estimate
+    on_device = {part.name for part in needed.at_start if part.where != HOST}
+    rows: list[tuple[str, int, Basis | None, str]] = [
+        (
+            part.label + (" (host)" if part.where == HOST and part.name in on_device else ""),
+            part.nbytes,
+            part.basis,
+            part.detail,
+        )
+        for part in needed.at_start
+    ]
+    rows += [
+        ("total", needed.total_bytes, None, ""),
+        ("GPU limit", machine.limit.limit_bytes, machine.limit.basis, machine.limit.note),
+        ("reserve", machine.reserve_bytes, None, "for Metal, macOS and other programs"),
+    ]
+    columns = [Column("", left=True), Column("GiB"), Column("", left=True, rank=1, shrinks=True)]
+    if explained:
+        columns.insert(2, Column("known", left=True))
+    shown = []
+    for label, nbytes, basis, detail in rows:
+        cells = [label, gib(nbytes), detail]
+        if explained:
+            cells.insert(2, basis.value if basis else "")
+        elif basis is Basis.ASSUMED:
+            cells[2] = f"assumed: {detail}" if detail else "assumed"
+        shown.append(cells)
+    return Table(columns, shown)
 
 
 def verdict_sentence(answer: Answer) -> str:
@@ -255,7 +297,11 @@ def _facts(answer: Answer) -> Iterable[tuple[str, str]]:
         yield "context", f"up to {answer.max_context_tokens:,} tokens (trained: {trained:,})"
     else:
         yield "context", "none fits"
+    if run.options.vision and not run.options.images and answer.verdict in RUNS:
+        yield "image", _largest_image(answer)
     speed = answer.speed
+    if answer.verdict is Verdict.DOES_NOT_FIT:
+        return
     if speed is None:
         yield "speed", f"not known; {answer.no_speed}"
         return
@@ -271,6 +317,16 @@ def _facts(answer: Answer) -> Iterable[tuple[str, str]]:
         yield "", BEYOND_THE_LIMIT
 
 
+def _largest_image(answer: Answer) -> str:
+    run, needed = answer.run, answer.estimate
+    free = run.machine.budget_bytes - needed.total_bytes
+    largest = run.runtime.largest_image(run.model.blueprint, run.settings, needed.at_start, max(free, 0))
+    if largest is None:
+        return "none fits beside the rest"
+    size = f"{largest.width:,} x {largest.height:,} pixels, {largest.tokens:,} tokens"
+    return f"any; larger ones are scaled to {size}" if largest.all_fit else f"up to about {size}"
+
+
 def _rate(rate: Rate) -> str:
     return f"{tps(rate.tps)} tokens/s ({tps(rate.low_tps)} to {tps(rate.high_tps)})"
 
@@ -282,9 +338,11 @@ def _duration(seconds: float) -> str:
 
 def _ways(fit: Fit) -> Iterable[Block]:
     if fit.advice:
-        yield Bullets("What would help", [advice_line(each, fit.answer) for each in fit.advice])
+        yield Ways("What would help", advice_lines(fit))
     elif fit.answer.verdict not in (Verdict.FITS, Verdict.UNKNOWN):
+        mac = _quoted(fit.answer.run.machine.mac.name.removesuffix(" GB"))
         yield Statement("Nothing that deployfit knows would make it run on this Mac.")
+        yield Code("What does", f"deployfit recommend {option('mac')} {mac}")
 
 
 def _many(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
@@ -301,13 +359,10 @@ def _many(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
             yield Statement(f"{len(group) - len(shown)} more: deployfit quants {group[0].answer.run.model.name}")
         for fit in shown:
             if fit.chosen:
-                yield Statement(f": {fit.chosen}.", fit.answer.weights.recipe)
-        for fit in shown if not listed else ():
+                yield Statement(f" is our choice: {fit.chosen}.", fit.answer.weights.recipe)
+        for fit in group:
             if fit.advice:
-                yield Bullets(
-                    f"{fit.answer.weights.recipe}: what would help",
-                    [advice_line(each, fit.answer) for each in fit.advice],
-                )
+                yield Ways(f"{fit.answer.weights.recipe}: what would help", advice_lines(fit))
         yield from _common([fit.answer for fit in shown])
 
 

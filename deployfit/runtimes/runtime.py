@@ -13,6 +13,7 @@ from deployfit.layers.blueprint import Blueprint
 
 if TYPE_CHECKING:
     from deployfit.quants.weights import Options, Weights
+    from deployfit.vision.largest import LargestImage
 
 DEVICE = "device"
 HOST = "host"
@@ -35,6 +36,14 @@ class MemoryPart(NamedTuple):
     where: str = DEVICE
     machine: int = 0
     later: bool = False
+
+
+class DraftModel(NamedTuple):
+    """A separate model that drafts for another one."""
+
+    name: str
+    blueprint: Blueprint
+    weights: Weights
 
 
 class Settings(Protocol):
@@ -101,6 +110,11 @@ class Runtime(Protocol):
 
     def thriftier(self, blueprint: Blueprint, settings: Any) -> Iterable[tuple[Mapping[str, str], Any]]:
         """Yield settings that need less memory, best first, with what to type for them."""
+
+    def largest_image(
+        self, blueprint: Blueprint, settings: Any, parts: Sequence[MemoryPart], free_bytes: int
+    ) -> LargestImage | None:
+        """Return the largest image that still fits beside the parts; None if none does, or the model sees none."""
 
     def notes(
         self, blueprint: Blueprint, settings: Any, weights_bytes: int, total_bytes: int, limit_bytes: int

@@ -19,6 +19,7 @@ from deployfit.report.document import (
     Table,
     Tone,
     Verbatim,
+    Ways,
 )
 from deployfit.report.drawing import bar_svg
 from deployfit.report.formats import Screen
@@ -74,7 +75,11 @@ def _block(block: Block) -> Iterator[str]:
         items = "".join(f"<li>{_safe(item)}</li>" for item in block.items)
         yield f"<p>{_safe(block.title)}:</p><ul>{items}</ul>"
     elif isinstance(block, Code):
-        yield f"<p>{_safe(block.title)}: <code>{_safe(block.command)}</code></p>"
+        address = f", from {_safe(block.address)}" if block.address else ""
+        yield f"<p>{_safe(block.title)}: <code>{_safe(block.command)}</code>{address}</p>"
+    elif isinstance(block, Ways) and block.items:
+        items = "".join(f"<li>{_safe(said)}: <code>{_safe(command)}</code></li>" for said, command in block.items)
+        yield f"<p>{_safe(block.title)}:</p><ul>{items}</ul>"
     elif isinstance(block, Verbatim):
         yield f"<pre>{'&#10;'.join(map(_safe, block.lines))}</pre>"
     elif isinstance(block, Bar):

@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from typing import IO
 
 from deployfit.printable import printable
-from deployfit.report.document import Bar, Block, Bullets, Code, Document, Facts, Heading, Statement, Table, Verbatim
+from deployfit.report.document import (
+    Bar,
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Facts,
+    Heading,
+    Statement,
+    Table,
+    Verbatim,
+    Ways,
+)
 from deployfit.report.formats import Screen
 from deployfit.report.sizes import bar_sentence
 
@@ -33,7 +45,12 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Bar):
         yield _safe(bar_sentence(block))
     elif isinstance(block, Code):
-        yield f"{_safe(block.title)}: `{printable(block.command).replace('`', '')}`"
+        yield f"{_safe(block.title)}: {_code(block.command)}" + (
+            f", from {_safe(block.address)}" if block.address else ""
+        )
+    elif isinstance(block, Ways) and block.items:
+        lines = [f"- {_safe(sentence)}: {_code(command)}" for sentence, command in block.items]
+        yield f"{_safe(block.title)}:\n\n" + "\n".join(lines)
     elif isinstance(block, Table) and block.rows:
         yield table(block)
 
@@ -44,6 +61,10 @@ def table(block: Table) -> str:
     rule = ["---" if column.left else "---:" for column in block.columns]
     rows = [header, rule, *([_safe(cell) for cell in row] for row in block.rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _code(command: str) -> str:
+    return f"`{printable(command).replace('`', '')}`"
 
 
 def _safe(text: str) -> str:

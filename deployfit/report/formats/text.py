@@ -7,7 +7,6 @@ rank first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from textwrap import wrap
 from typing import IO
 
 from deployfit.printable import printable
@@ -24,6 +23,7 @@ from deployfit.report.document import (
     Table,
     Tone,
     Verbatim,
+    Ways,
 )
 from deployfit.report.formats import Screen
 from deployfit.report.sizes import bar_labels, bar_of
@@ -33,6 +33,7 @@ BOLD = "\x1b[1m"
 RESET = "\x1b[0m"
 GAP = "  "
 LEAST_NAME = 14  # characters that a shortened name keeps
+ADDRESS = "Get it"  # what the line of an address is called
 NAME_WIDTH = 10  # of facts
 
 
@@ -48,15 +49,24 @@ def _lines(block: Block, screen: Screen) -> Iterator[str]:
     elif isinstance(block, Statement):
         yield from _statement(block, screen)
     elif isinstance(block, Facts):
+        width = max(NAME_WIDTH - 1, *(len(name) for name, _ in block.items), 0)
         for name, text in block.items:
-            yield from _hanging(f"{name:<{NAME_WIDTH - 1}} ", text, screen.width)
+            yield from _hanging(f"{name:<{width}} ", text, screen.width)
     elif isinstance(block, Bullets):
         if block.items:
             yield from _folded(f"{block.title}:", screen.width)
             for item in block.items:
                 yield from _hanging("- ", item, screen.width)
     elif isinstance(block, Code):
-        yield from _command(block, screen.width)
+        yield from _command(f"{block.title:<{NAME_WIDTH - 1}} ", block.command, screen.width)
+        if block.address:
+            yield f"{ADDRESS:<{NAME_WIDTH - 1}} {printable(block.address)}"
+    elif isinstance(block, Ways):
+        if block.items:
+            yield from _folded(f"{block.title}:", screen.width)
+            for sentence, command in block.items:
+                yield from _hanging("- ", f"{sentence}:", screen.width)
+                yield from _command("    ", command, screen.width)
     elif isinstance(block, Verbatim):
         yield from map(printable, block.lines)
     elif isinstance(block, Bar):
@@ -65,14 +75,22 @@ def _lines(block: Block, screen: Screen) -> Iterator[str]:
         yield from table(block, screen)
 
 
-def _folded(text: str, width: int, indent: str = "") -> list[str]:
-    return wrap(
-        printable(text),
-        width,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [""]
+def _folded(text: str, width: int) -> list[str]:
+    """Return a text in lines of whole words; textwrap does the same for a hundredth of an answer's time."""
+    return _joined(printable(text).split(), width, " ")
+
+
+def _joined(pieces: Sequence[str], width: int, gap: str) -> list[str]:
+    """Return pieces in lines, as many in each as there is room for."""
+    lines = [""]
+    for piece in pieces:
+        if not lines[-1]:
+            lines[-1] = piece
+        elif len(lines[-1]) + len(gap) + len(piece) <= width:
+            lines[-1] += gap + piece
+        else:
+            lines.append(piece)
+    return lines
 
 
 def _hanging(lead: str, text: str, width: int) -> Iterator[str]:
@@ -104,12 +122,11 @@ def _painted(text: str, tone: Tone, *, bold: bool = False) -> str:
     return f"{colour}{text}{RESET}" if colour else text
 
 
-def _command(block: Code, width: int) -> Iterator[str]:
+def _command(lead: str, command: str, width: int) -> Iterator[str]:
     """Yield a command, over several lines where it must be, so that it still can be copied."""
-    lead = f"{block.title:<{NAME_WIDTH - 1}} "
     line = lead
-    for word in printable(block.command).split(" "):
-        if len(line) + len(word) + 2 > width and line.strip() and line != lead:
+    for word in printable(command).split(" "):
+        if len(line) + len(word) + 2 > width and line != lead:
             yield line.rstrip() + " \\"
             line = " " * len(lead) + "  "
         line += word + " "
@@ -120,7 +137,8 @@ def _bar(block: Bar, screen: Screen) -> Iterator[str]:
     label = printable(block.label)
     drawn = bar_of(block, min(50, screen.width - len(label) - 2 * len(GAP) - 1))
     yield f"{GAP}{_painted(drawn, block.tone) if screen.colours else drawn}{GAP}{label}"
-    yield from _folded(GAP + "   ".join(bar_labels(block)), screen.width, GAP)
+    for line in _joined([printable(label) for label in bar_labels(block)], screen.width - len(GAP), "   "):
+        yield GAP + line
 
 
 def table(block: Table, screen: Screen) -> Iterator[str]:

@@ -20,6 +20,7 @@ from deployfit.units import gb, gib
 
 if TYPE_CHECKING:
     from deployfit.quants.weights import Options, Weights
+    from deployfit.vision.largest import LargestImage
 
 NOT_IN_METAL_FLASH_ATTENTION = ("iq4_nl",)
 DRAFT_TOKENS = 3  # llama.cpp's default --spec-draft-n-max; the state is kept once more for each
@@ -44,7 +45,7 @@ class LlamaCpp:
         self, blueprint: Blueprint, weights: Weights, options: Options, settings: LlamaCppSettings
     ) -> Sequence[MemoryPart]:
         """Return the weights, the MTP layer's if it drafts, and the vision tower's: mmproj if it is in no file."""
-        detail = f"{weights.recipe}, {weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
+        detail = f"{weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
         parts = [_part("weights", "weights", weights.text_bytes, weights.basis, detail)]
         if options.vision and blueprint.vision:
             from deployfit.runtimes.llamacpp.image import llamacpp_image_parts
@@ -153,6 +154,15 @@ class LlamaCpp:
             except InputError:
                 continue
             yield {"kv_type": kv_type}, smaller
+
+    def largest_image(
+        self, blueprint: Blueprint, settings: LlamaCppSettings, parts: Sequence[MemoryPart], free_bytes: int
+    ) -> LargestImage | None:
+        """Return the largest image that still fits beside the parts; None if none does, or the model sees none."""
+        from deployfit.runtimes.llamacpp.image import largest_image
+
+        tower, cells = blueprint.vision, settings.context_tokens
+        return largest_image(tower, free_bytes, cells, flash_attention=settings.flash_attn) if tower else None
 
     def notes(
         self, blueprint: Blueprint, settings: LlamaCppSettings, weights_bytes: int, total_bytes: int, limit_bytes: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
@@ -21,6 +22,9 @@ from deployfit.runtimes.mlx.prefill import prefill_bytes, prefill_upper_bytes, s
 from deployfit.runtimes.mlx.settings import DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.units import MIB, gb, gib
+
+if TYPE_CHECKING:
+    from deployfit.vision.largest import LargestImage
 
 THRIFTY_PREFILL_STEP = 512
 QUANTIZED_KV_START = 5000  # mlx-lm's default: a shorter cache stays as it is
@@ -56,7 +60,7 @@ class Mlx:
         if options.mtp:
             raise InputError(f"mlx-lm and mlx-vlm drop the MTP layer; leave out {param('mtp')}")
         text = weights.text_bytes
-        detail = f"{weights.recipe}, {weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
+        detail = f"{weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
         parts = [MemoryPart("weights", "weights", text, text, weights.basis, detail)]
         if options.vision:
             vision = weights.vision_bytes
@@ -140,6 +144,16 @@ class Mlx:
         if not settings.quantized and not why_not_quantized(blueprint):
             for bits in (8, 4):
                 yield {"kv_bits": str(bits)}, settings._replace(kv_bits=bits)
+
+    def largest_image(
+        self, blueprint: Blueprint, settings: MlxSettings, parts: Sequence[MemoryPart], free_bytes: int
+    ) -> LargestImage | None:
+        """Return the largest image that still fits beside the parts; None if none does, or the model sees none."""
+        from deployfit.runtimes.mlx.image import largest_image
+
+        work = sum(part.nbytes for part in parts if part.name == "compute")
+        tower, cells = blueprint.vision, settings.context_tokens
+        return largest_image(tower, free_bytes, cells, prefill_bytes=work) if tower else None
 
     def notes(
         self, blueprint: Blueprint, settings: MlxSettings, weights_bytes: int, total_bytes: int, limit_bytes: int
