@@ -78,6 +78,9 @@ class Catalogue(Mapping[str, Model]):
             self._models[name] = Model(_published(name), row)
         return self._models[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.rows
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
 

@@ -79,6 +79,21 @@ MACS = Table(
 )
 
 
+def plainly_named(text: str, macs: Sequence[MacRow]) -> Mac | None:
+    """Return the Mac of a text that is a memory size, or a chip with one; None for any other text.
+
+    >>> plainly_named("m4 max 64", [MacRow("M4 Max", 546, (48, 64))]).name, plainly_named("64GB", [])
+    ('M4 Max 64 GB', None)
+    """
+    typed, _, memory = text.strip().rpartition(" ")
+    if not (memory.isascii() and memory.isdigit() and len(memory) <= 4):
+        return None
+    for row in macs:
+        if typed.casefold() in ("", row.chip.casefold()) and int(memory) in row.memory_gib:
+            return Mac(row.chip if typed else "", int(memory) * GIB)
+    return None
+
+
 def find_chip(mac: Mac, macs: Sequence[MacRow]) -> MacRow | None:
     """Return the chip of a Mac; the memory picks the bandwidth on Max chips. None if no chip is named or sold so.
 

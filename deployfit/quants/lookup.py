@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.parameters import param
 from deployfit.quants import shelf
 from deployfit.quants.weights import GGUF, MLX, SAFETENSORS, Quant
 from deployfit.runtimes import registry
-from deployfit.words.quants import QuantWords, quant_words
+
+if TYPE_CHECKING:
+    from deployfit.words.quants import QuantWords
 
 
 def find_quant(text: str, runtime: str | None = None) -> Quant:
@@ -20,10 +23,19 @@ def find_quant(text: str, runtime: str | None = None) -> Quant:
     >>> find_quant("4-bit").name, find_quant("unsloth:q4_k_m").name, find_quant("Q4").name
     ('q4_g64', 'unsloth:Q4_K_M', 'Q4_K_M')
     """
-    quant = _as_written(text) or _as_meant(text, runtime)
+    quant = _plain_recipe(text, runtime) or _as_written(text) or _as_meant(text, runtime)
     if runtime is not None and registry.formats().get(quant.format) != runtime:
         raise InputError(not_loaded(quant, runtime))
     return quant
+
+
+def _plain_recipe(text: str, runtime: str | None) -> Quant | None:
+    """Return llama.cpp's recipe whose name a text is, letter by letter; None for any other text."""
+    if runtime not in (None, registry.formats()[GGUF]) or text not in shelf.recipes():
+        return None
+    from deployfit.quants.gguf import GgufQuant
+
+    return GgufQuant(shelf.recipes()[text])
 
 
 def _as_written(text: str) -> Quant | None:
@@ -37,6 +49,8 @@ def _as_written(text: str) -> Quant | None:
 
 
 def _as_meant(text: str, runtime: str | None) -> Quant:
+    from deployfit.words.quants import quant_words
+
     meant = quant_words(text, None if runtime is None else registry.format_of(runtime))
     return published_quant(meant.publisher, meant.name) if meant.publisher else _own_quant(text, meant, runtime)
 

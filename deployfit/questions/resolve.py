@@ -11,7 +11,7 @@ from deployfit.apps import APPS, DEFAULTS, RULE, App, app_of, check_typed, defau
 from deployfit.basis import Basis
 from deployfit.errors import InputError, quoted
 from deployfit.hardware.gpu_limit import LIMITS, default_limit, parse_macos, raised_limit
-from deployfit.hardware.mac import MACS
+from deployfit.hardware.mac import MACS, Mac, plainly_named
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.parameters import param
@@ -25,13 +25,11 @@ from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds, drafting_
 from deployfit.speed import by_runtime as coefficients_by_runtime
 from deployfit.verdict import Judge, Run
 from deployfit.words import numbers
-from deployfit.words.aliases import ALIASES, AliasRow
-from deployfit.words.macs import mac_named
 from deployfit.words.models import Named, PublishedName, model_named
 
 if TYPE_CHECKING:
     from deployfit.quants.publishers import PublisherRow
-    from deployfit.words.macs import MacModelRow
+    from deployfit.words.aliases import AliasRow
 
 MAC_VARIABLE = "DEPLOYFIT_MAC"  # the Mac that is meant where none is named
 
@@ -71,6 +69,8 @@ def model_and_file(text: str, catalog: str | None = None) -> tuple[Model, Named]
         if found is not None:
             return found, Named(found.name)
     known = catalogue.models()
+    if text in known:
+        return known[text], Named(text)
     named = model_named(text, list(known.rows.values()), _publisher_rows, _aliases, _published_names)
     return known[named.model], named
 
@@ -88,6 +88,8 @@ def _published_names() -> Iterable[PublishedName]:
 
 
 def _aliases() -> Sequence[AliasRow]:
+    from deployfit.words.aliases import ALIASES
+
     return catalogue.rows(ALIASES)
 
 
@@ -103,7 +105,7 @@ def machine_of(
     held = 0 if other is None else numbers.byte_size(other, "other")
     mac = os.environ.get(MAC_VARIABLE) if mac is None else mac
     if mac is not None:
-        found = mac_named(mac, catalogue.rows(MACS), _identifiers)
+        found = plainly_named(mac, catalogue.rows(MACS)) or _mac_named(mac)
         version = parse_macos(DEFAULT_MACOS if macos is None else macos)
     else:
         from deployfit.sources.this_mac import this_mac
@@ -116,10 +118,10 @@ def machine_of(
     return Machine(found, version, default_limit(found, version, catalogue.rows(LIMITS)), other_bytes=held)
 
 
-def _identifiers() -> Sequence[MacModelRow]:
-    from deployfit.words.macs import MAC_MODELS
+def _mac_named(text: str) -> Mac:
+    from deployfit.words.macs import MAC_MODELS, mac_named  # most say it plainly
 
-    return catalogue.rows(MAC_MODELS)
+    return mac_named(text, catalogue.rows(MACS), lambda: catalogue.rows(MAC_MODELS))
 
 
 def _macos_of_this_mac(text: str) -> int:
@@ -203,6 +205,23 @@ def start_of(app: str | None, runtime: str, context: str | None, typed: Mapping[
     if context is None:
         context = usual if app is not None else DEFAULT_CONTEXT
     return Start(found, registry.runtime(runtime), context, own, chosen)
+
+
+def engines_of(app: str) -> list[str]:
+    """Return the runtimes that an application brings.
+
+    >>> engines_of("LM Studio"), engines_of("ollama")
+    (['llama.cpp', 'mlx'], ['llama.cpp'])
+    """
+    apps = catalogue.rows(APPS)
+    name = find_app(app, apps)
+    return [each.runtime for each in apps if each.name == name]
+
+
+def started_with(app: str | None, runtime: str, typed: Mapping[str, str]) -> Any:
+    """Return the settings with which an application starts a runtime, whatever the context."""
+    start = start_of(app, runtime, None, typed)
+    return start.runtime.settings(1, {**start.chosen, **start.typed})
 
 
 def run_of(model: Model, start: Start, machine: Machine, options: Options) -> Run:

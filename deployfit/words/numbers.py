@@ -12,10 +12,11 @@ from deployfit.units import GIB, MIB, TOKEN_UNITS
 TRAINED = 0  # the context that a model was trained for, as `-c 0` is llama.cpp's
 LEAST_BARE_LIMIT = 1024  # MiB; less without a unit is a slip
 
-_TOKENS = re.compile(r"([0-9]{1,12}|[0-9]{1,3}(?:[,_][0-9]{3})+) ?([km]?)(?: ?tok(?:ens)?)?", re.ASCII)
-_SIZE = re.compile(r"([0-9]{1,9}|[0-9]{1,3}(?:[,_][0-9]{3})+)(?:\.([0-9]{1,3}))? ?(?:([gm])i?b?)?", re.ASCII)
-_SPEED = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(?: ?(?:tps|t/s|tok/s|tokens/s|tokens per second))?", re.ASCII)
-_SYSCTL = re.compile(r"(?:(?:sudo )?sysctl )?iogpu\.wired_limit_mb ?[:=] ?", re.ASCII)
+# Compiled where they are needed: most answers need one of them.
+_TOKENS = r"([0-9]{1,12}|[0-9]{1,3}(?:[,_][0-9]{3})+) ?([km]?)(?: ?tok(?:ens)?)?"
+_SIZE = r"([0-9]{1,9}|[0-9]{1,3}(?:[,_][0-9]{3})+)(?:\.([0-9]{1,3}))? ?(?:([gm])i?b?)?"
+_SPEED = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(?: ?(?:tps|t/s|tok/s|tokens/s|tokens per second))?"
+_SYSCTL = r"(?:(?:sudo )?sysctl )?iogpu\.wired_limit_mb ?[:=] ?"
 
 
 def _whole(digits: str) -> int:
@@ -31,7 +32,7 @@ def context(text: str, name: str = "context") -> int:
     typed = " ".join(text.casefold().split())
     if typed in ("max", "full"):
         return TRAINED
-    match = _TOKENS.fullmatch(typed)
+    match = re.fullmatch(_TOKENS, typed, re.ASCII)
     tokens = _whole(match[1]) * TOKEN_UNITS[match[2]] if match else 0
     if not tokens:
         raise InputError(
@@ -49,12 +50,12 @@ def contexts(text: str, name: str = "context") -> tuple[int, ...]:
     found: list[int] = []
     for item in re.split(r",\s+|;", text.strip()):
         parts = item.split(",")
-        if not _TOKENS.fullmatch(item.casefold().strip()) and _looks_grouped(parts):
+        if not re.fullmatch(_TOKENS, item.casefold().strip(), re.ASCII) and _looks_grouped(parts):
             raise InputError(
                 f"{param(name)} {quoted(text)}: commas separate and group thousands; type a space after"
                 " those that separate, such as '32,768, 65,536'"
             )
-        grouped = len(parts) > 1 and _TOKENS.fullmatch(item.casefold().strip())
+        grouped = len(parts) > 1 and re.fullmatch(_TOKENS, item.casefold().strip(), re.ASCII)
         found += [context(item, name)] if grouped else [context(part, name) for part in parts]
     return tuple(dict.fromkeys(found))
 
@@ -74,7 +75,7 @@ def byte_size(text: str, name: str, bare_unit: int = 0) -> int:
     >>> byte_size("6g", "other"), byte_size("28.5 GB", "other"), byte_size("28672", "wired_limit", MIB)
     (6442450944, 30601641984, 30064771072)
     """
-    match = _SIZE.fullmatch(" ".join(text.casefold().split()))
+    match = re.fullmatch(_SIZE, " ".join(text.casefold().split()), re.ASCII)
     unit = 0 if match is None else {"g": GIB, "m": MIB}.get(match[3] or "", bare_unit)
     if match is None or not unit:
         raise InputError(f"{param(name)}: expected a size with its unit such as 28g or 28672m, got {quoted(text)}")
@@ -89,7 +90,7 @@ def wired_limit(text: str) -> int:
     True
     """
     typed = text.strip().casefold()
-    limit = byte_size(_SYSCTL.sub("", typed, count=1), "wired_limit", MIB)
+    limit = byte_size(re.sub(_SYSCTL, "", typed, count=1, flags=re.ASCII), "wired_limit", MIB)
     if typed.isdigit() and 0 < limit < LEAST_BARE_LIMIT * MIB:
         raise InputError(f"{param('wired_limit')} {quoted(text)} is {limit // MIB} MiB; for GiB type {limit // MIB}g")
     return limit
@@ -101,7 +102,7 @@ def speed(text: str, name: str = "min_speed") -> float:
     >>> speed("7.5"), speed("10 tok/s")
     (7.5, 10.0)
     """
-    match = _SPEED.fullmatch(" ".join(text.casefold().split()))
+    match = re.fullmatch(_SPEED, " ".join(text.casefold().split()), re.ASCII)
     if match is None or not float(match[1]):
         raise InputError(f"{param(name)}: expected tokens per second such as 10 or 7.5, got {quoted(text)}")
     return float(match[1])
