@@ -22,7 +22,8 @@ from deployfit.tables import Table
 from deployfit.units import GIB, MIB
 from deployfit.words.aliases import ALIASES, SHAPE
 from deployfit.words.macs import MAC_MODELS, mac_named, machines_named, macs_meant
-from deployfit.words.models import Named, PublishedName, model_named
+from deployfit.words.models import model_named
+from deployfit.words.named import Named, PublishedName
 from deployfit.words.near import is_typo
 from deployfit.words.numbers import TRAINED, byte_size, context, contexts, speed, whole_number, wired_limit
 from deployfit.words.quants import quant_list, quant_words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from deployfit.layers.tensor import Part
@@ -76,6 +77,12 @@ PUBLISHED_SIZES = Table(
     ],
     _size,
 )
+
+
+def best_of(known: Sequence[PublishedSize]) -> PublishedSize | None:
+    """Return the best of several sizes of one thing: of a file rather than of a repository, exact, the latest."""
+    files = [size for size in known if size.of != "repository"] or known
+    return max(files, key=lambda size: (size.is_exact, size.date), default=None)
 
 
 def is_model(size: PublishedSize) -> bool:

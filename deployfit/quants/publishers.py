@@ -24,7 +24,7 @@ from deployfit.parameters import param
 from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.gguf import gguf_header_bytes, gguf_recipes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_source, mlx_weights
-from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, is_model
+from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, best_of, is_model
 from deployfit.quants.weights import ALIKE_PERCENT, FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
 from deployfit.tables import Row, Table
 from deployfit.units import gb
@@ -234,10 +234,8 @@ class Publisher:
         return self.rows[self._formats[name]]
 
     def best_size(self, name: str, model: str) -> PublishedSize | None:
-        """Return the best published size: of a file rather than of a repository, exact, the latest."""
-        known = self._sizes.get((name, model), [])
-        found = [size for size in known if size.of != "repository"] or known
-        return max(found, key=lambda size: (size.is_exact, size.date), default=None)
+        """Return the best published size of a recipe."""
+        return best_of(self._sizes.get((name, model), []))
 
     def nearest(self, name: str, model: Model, nbytes: int) -> Weights:
         """Return the file of a model that comes nearest to a size, of those that can be counted.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from deployfit.catalogue import rows
 from deployfit.models import Model
+from deployfit.quants.published_sizes import PUBLISHED_SIZES, best_of
 from deployfit.quants.weights import FORMATS
 from deployfit.tables import Row, Table
 from deployfit.units import gb
@@ -53,7 +54,8 @@ def not_shipped(model: Model, format_name: str, recipe: str) -> tuple[str, ...]:
 
 
 def _published_bytes(model: Model, name: str) -> int:
-    from deployfit.quants.publishers import all_publishers  # reads tables that no other answer about a recipe needs
-
     publisher, _, recipe = name.partition(":")
-    return all_publishers()[publisher].quant(recipe).published_bytes(model)
+    wanted = (publisher, recipe, model.name)
+    sizes = [size for size in rows(PUBLISHED_SIZES) if (size.publisher, size.recipe, size.model) == wanted]
+    best = best_of(sizes)
+    return best.nbytes if best else 0

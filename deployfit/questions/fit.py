@@ -16,10 +16,11 @@ from deployfit.quants import shelf
 from deployfit.quants.lookup import by_runtime, find_publisher, find_quant, not_loaded
 from deployfit.quants.weights import GGUF, Options, Quant
 from deployfit.questions import parameters as common
-from deployfit.questions.question import Answered, Question, Text, shown_progress, text_of, texts
+from deployfit.questions.question import Answered, Question, Shown, Text, shown_as, shown_progress, text_of, texts
 from deployfit.questions.resolve import (
     Start,
     as_started,
+    engine_asked,
     judge_of,
     known_or_alike,
     machine_of,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from deployfit.report.document import Document
     from deployfit.sources.opened import Opened
     from deployfit.vision.image import Image
-    from deployfit.words.models import Named
+    from deployfit.words.named import Named
 
 HUB = "hub:"
 
@@ -56,8 +57,10 @@ class Fit(NamedTuple):
 class Fits(Answered, Sequence[Answer]):
     """Verdicts, one per Mac and quant; `listed`: nothing in particular was asked for, and these are what there is."""
 
-    def __init__(self, fits: Sequence[Fit], *, listed: bool, use_exit_code: bool = False) -> None:
-        self.fits, self.listed = fits, listed
+    def __init__(
+        self, fits: Sequence[Fit], *, listed: bool, shown: Shown = Shown.USUAL, use_exit_code: bool = False
+    ) -> None:
+        self.fits, self.listed, self.shown = fits, listed, shown
         self._use_exit_code = use_exit_code
 
     def __len__(self) -> int:
@@ -76,7 +79,7 @@ class Fits(Answered, Sequence[Answer]):
         """Return the rows, and the whole breakdown for one quant or a line each for several."""
         from deployfit.report.fit import fit_document
 
-        return fit_document(self.fits, listed=self.listed)
+        return fit_document(self.fits, listed=self.listed, shown=self.shown)
 
 
 def fit(
@@ -100,6 +103,8 @@ def fit(
     file: str | None = None,
     revision: str | None = None,
     offline: bool = False,
+    brief: bool = False,
+    explain: bool = False,
     exit_code: bool = False,
     split: str | None = None,
     tensor_split: str | Iterable[float] | None = None,
@@ -117,6 +122,8 @@ def fit(
     """
     images = images_asked(texts(image))
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision or bool(images), images=images)
+    runtime = engine_asked(app, runtime)
+    shown = shown_as(brief=brief, explain=explain)
     names = texts(quant)
     together = together_of(mac, runtime, split, tensor_split, macs_needed=macs_needed)
     runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
@@ -162,7 +169,7 @@ def fit(
         raise InputError(
             f"nothing of {found.name} can be made as asked; leave out {param('imatrix')} or {param('mtp')}"
         )
-    return Fits(fits, listed=listed, use_exit_code=exit_code)
+    return Fits(fits, listed=listed, shown=shown, use_exit_code=exit_code)
 
 
 def _said_quant(said: Named) -> list[str]:
@@ -289,20 +296,22 @@ def _on(
         quants = list(dict.fromkeys(chosen))
         if listed:
             quants = makeable(judge, quants)
-        best = _best(judge, quants) if listed else None
+        best, reason = _best(judge, quants) if listed else (None, "")
         for each in quants:
             started = as_started(judge, each, starts[name])
             answer = started.answer(each)
-            advice = () if listed or answer.verdict is Verdict.FITS else _advice(answer, started, menu)
-            fits.append(Fit(answer, advice, "our choice" if best == each else ""))
+            is_asked = not listed or (best is None and each == quants[0])  # of a list where nothing fits the smallest
+            advice = _advice(answer, started, menu) if is_asked and answer.verdict is not Verdict.FITS else ()
+            fits.append(Fit(answer, advice, reason if best == each else ""))
     return fits
 
 
-def _best(judge: Judge, quants: Sequence[Quant]) -> Quant | None:
-    from deployfit.questions.choices import best_fitting
+def _best(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant | None, str]:
+    """Return the choice among the quants, and why it is; None where none fits."""
+    from deployfit.questions.choices import best_fitting, evidence_about
 
     best = best_fitting(judge, quants)
-    return best[0] if best else None
+    return (best[0], f"{evidence_about(best[1])}; the largest such file that fits") if best else (None, "")
 
 
 def _advice(answer: Answer, judge: Judge, menu: Sequence[Quant]) -> Sequence[Advice]:
@@ -334,6 +343,8 @@ QUESTION = Question(
         common.MTP,
         common.CATALOG,
         *OF_SEVERAL,
+        Parameter("brief", "One line for each answer."),
+        Parameter("explain", "Say where each figure comes from, and what the words mean."),
         Parameter("exit_code", f"Exit with {DOES_NOT_FIT} if nothing asked for runs within the GPU limit."),
     ),
     arguments=("model",),

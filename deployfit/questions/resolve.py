@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deployfit import catalogue
 from deployfit.apps import APPS, DEFAULTS, RULE, App, app_of, check_typed, defaults_of, find_app
@@ -25,7 +25,8 @@ from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds, drafting_
 from deployfit.speed import by_runtime as coefficients_by_runtime
 from deployfit.verdict import Judge, Run
 from deployfit.words import numbers
-from deployfit.words.models import Named, PublishedName, model_named
+from deployfit.words.models import model_named
+from deployfit.words.named import Named, PublishedName
 
 if TYPE_CHECKING:
     from deployfit.quants.publishers import PublisherRow
@@ -216,6 +217,14 @@ def engines_of(app: str) -> list[str]:
     apps = catalogue.rows(APPS)
     name = find_app(app, apps)
     return [each.runtime for each in apps if each.name == name]
+
+
+def engine_asked(app: str | None, runtime: str | None) -> str | None:
+    """Return the runtime that is meant: as named, or the only one that the application brings; None for any."""
+    if runtime is not None or app is None:
+        return runtime
+    engines = engines_of(app)
+    return engines[0] if len(engines) == 1 else None
 
 
 def started_with(app: str | None, runtime: str, typed: Mapping[str, str]) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from deployfit.errors import InputError, quoted
 from deployfit.quants.weights import GGUF
 from deployfit.words.aliases import TAG, AliasRow
-from deployfit.words.models import Named, PublishedName
+from deployfit.words.named import Named, PublishedName
 from deployfit.words.quants import FORMAT_WORDS, recognized
 from deployfit.words.references import OLLAMA, Reference, reference
 from deployfit.words.spellings import Ending, Known, Spellings, endings, is_size, without_maker

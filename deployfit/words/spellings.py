@@ -13,7 +13,7 @@ from deployfit.words.text import key, means, undotted, words
 
 if TYPE_CHECKING:
     from deployfit.models import ModelRow
-    from deployfit.words.models import PublishedName
+    from deployfit.words.named import PublishedName
 
 # Words of a maker's own versions of one model, which all have its shape, and of how a file was made.
 _VERSIONS = frozenset(("instruct", "chat", "base", "text", "thinking", "hf", "qat", "latest", "i1", "imatrix"))
