@@ -112,7 +112,7 @@ def all_of(terminal: int) -> str:
 def test_many_shards_are_read_a_few_at_a_time_with_a_bar_on_a_terminal_only(hub: FakeHub, ask: Asking) -> None:
     shards = mlx_files("Qwen3.5-397B-A17B", "bf16", 94)
     hub.add_repo(MLX_REPO, {"config.json": config_json("Qwen3.5-397B-A17B"), **shards})
-    hub.fault("", Fault(delay=0.02), host="cdn", times=None)
+    hub.fault("", Fault(delay=0.25), host="cdn", times=None)
     terminal, end = os.openpty()
     words = [sys.executable, "-m", "deployfit", "hub", MLX_REPO, "--file", "*"]
     with ThreadPoolExecutor(1) as pool:
@@ -121,9 +121,8 @@ def test_many_shards_are_read_a_few_at_a_time_with_a_bar_on_a_terminal_only(hub:
         os.close(end)
         shown = reading.result()
     assert done.returncode == 0, shown
-    assert "reading headers" in shown
-    assert "100%" in shown
-    assert re.search(r"model.safetensors  model +94 ", done.stdout)
+    assert re.search("reading headers: [0-9]+ of 94", shown)
+    assert re.search(r"model.safetensors +793.60 +model +94 ", done.stdout)
     assert 2 <= hub.most_busy["cdn"] <= 8
     assert len([request for request in hub.requests if request.host == "cdn"]) == 94
     again = ask("hub", MLX_REPO, "--file", "*")
@@ -268,9 +267,11 @@ def test_a_part_of_a_model_is_no_model(hub: FakeHub, ask: Asking, tmp_path: Path
 
 def test_the_readme_s_commands_work_as_they_stand_there(hub: FakeHub, ask: Asking, files: dict[str, Any]) -> None:
     hub.add_repo(REPO, files)
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^\$ deployfit ((?:hub|fit hub:).*?)(?:  +#.*)?$", text, re.MULTILINE)
-    assert len(commands) == 3
+    root = Path(__file__).parent.parent
+    texts = [path.read_text(encoding="utf-8") for path in (root / "README.md", *sorted(root.glob("docs/*.md")))]
+    pattern = r"^(?:\$ )?deployfit ((?:hub|fit hub:).*?)(?:  +#.*)?$"
+    commands = [command for text in texts for command in re.findall(pattern, text, re.MULTILINE)]
+    assert commands
     for command in commands:
         done = ask(*shlex.split(command))
         assert done.returncode == 0, done.stderr
