@@ -24,6 +24,7 @@ _MEMORY_UNITS = ("gb", "gib", "g")
 _STORAGE = ("ssd", "storage", "disk")
 _COUNTS = ("core", "cores", "cpu", "gpu", "inch", "in", "tb", "tib", "t")  # a number before these is no memory
 _YEARS = range(2020, 2030)
+_COUNTED = re.compile("[0-9]+ ?[x*\u00d7]", re.ASCII | re.IGNORECASE)
 _INCHES = re.compile('(?<=[0-9])["\u2033\u201d]')
 _CHIP = re.compile(r"(?<![a-z])(?:m ?|a)[0-9]")
 # Words that may stand anywhere; others after the chip are not understood.
@@ -118,6 +119,15 @@ def macs_meant(text: str, macs: Sequence[MacRow], identifiers: Identifiers = tup
     if not sold:
         raise InputError(f"no {said.chip or 'Mac'} with {said.sizes[0]} GB; {_sold(said.chip, sizes)}")
     return [Mac(said.chip, sold[0] * GIB)]
+
+
+def names_several(text: str | None) -> bool:
+    """Return whether a text means Macs that work together, or counts them.
+
+    >>> names_several("2x M3 Ultra 256"), names_several("M3 Ultra 512 + M4 Max 128"), names_several("M4 Max 64")
+    (True, True, False)
+    """
+    return text is not None and ("+" in text or _COUNTED.match(text.strip()) is not None)
 
 
 def machines_named(text: str, macs: Sequence[MacRow], identifiers: Identifiers = tuple) -> tuple[Mac, ...]:

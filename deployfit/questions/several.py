@@ -1,0 +1,52 @@
+"""Whether a question is about Macs that run a model together; what little of it one Mac's answers have to read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from deployfit.parameters import Parameter
+from deployfit.questions.question import Text, text_of, texts
+from deployfit.questions.resolve import MAC_VARIABLE
+from deployfit.words.macs import names_several
+
+EXO, EXO_RUNTIME = "exo", "mlx"  # an engine for several Macs only, and the runtime on each of them
+
+SPLIT = Parameter("split", "Several Macs: a part of every layer on each (tensor), or whole layers (pipeline).", "HOW")
+TENSOR_SPLIT = Parameter("tensor_split", "Several Macs with llama.cpp: each one's share, 1,2.", "SHARES")
+MACS_NEEDED = Parameter("macs_needed", "Say the fewest Macs that run it.")
+PARAMETERS = (SPLIT, TENSOR_SPLIT, MACS_NEEDED)
+
+
+class Together(NamedTuple):
+    """What was typed about several Macs: their names, the engine ("" for the runtime's own), and how it splits."""
+
+    macs: Sequence[str]
+    engine: str
+    split: str
+    tensor_split: str
+    macs_needed: bool
+
+
+def together_of(
+    mac: Text | Iterable[Text] | None,
+    runtime: str | None,
+    split: str | None,
+    tensor_split: str | Iterable[float] | None,
+    *,
+    macs_needed: bool,
+) -> Together | None:
+    """Return what was typed about several Macs, None where the question is about one.
+
+    >>> together_of("M4 Max 64", None, None, None, macs_needed=False)
+    >>> together_of("2x M3 Ultra 256", None, None, "1,2", macs_needed=False).tensor_split
+    '1,2'
+    """
+    named = texts(mac) or texts(os.environ.get(MAC_VARIABLE))
+    is_exo = runtime is not None and runtime.strip().casefold() == EXO
+    typed = split is not None or tensor_split is not None or macs_needed or is_exo
+    if not (typed or any(map(names_several, named))):
+        return None
+    shares = tensor_split if isinstance(tensor_split, str | None) else ",".join(f"{share:g}" for share in tensor_split)
+    return Together(named, EXO if is_exo else "", split or "", text_of(shares) or "", macs_needed)

@@ -1,0 +1,438 @@
+"""Several Macs: each engine's split against the engine's own figures, and what must hold for every cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import pytest
+from conftest import engine_rows, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from llamacpp_rows import settings_of
+
+from deployfit.catalogue import models, rows
+from deployfit.clusters import exo, llamacpp_rpc, mlx_distributed
+from deployfit.clusters.engine import PIPELINE, TENSOR, Asked, ClusterEngine
+from deployfit.clusters.exo_cards import CARDS, card_of
+from deployfit.clusters.rpc_layers import devices_of_layers
+from deployfit.clusters.speedups import SPEEDUPS
+from deployfit.clusters.tensor_split import TensorSplit, bytes_of_layers, rank_layers
+from deployfit.clusters.verdict import ORDER, ClusterAnswer, ClusterJudge
+from deployfit.formats.mlx import RECIPES
+from deployfit.hardware.cluster import Cluster
+from deployfit.layers.tensor import Part
+from deployfit.models import Model
+from deployfit.quants.gguf import gguf_recipes, gguf_weights
+from deployfit.quants.lookup import find_quant
+from deployfit.quants.mlx import mlx_weights
+from deployfit.quants.weights import Options, WeightClass, Weights
+from deployfit.questions.cluster import ClusterFits
+from deployfit.questions.fit import fit
+from deployfit.questions.resolve import machine_of
+from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
+from deployfit.runtimes.mlx.caches import kv_cache_bytes, state_bytes
+from deployfit.runtimes.mlx.settings import MlxSettings
+from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart
+from deployfit.units import GIB
+
+NAMES = {"DeepSeek-V3.1": "DeepSeek-V3", "gemma-4-31b": "Gemma-4-31B"}  # the rows' names of the same numbers
+RECIPES_OF_ROWS = {"native_mxfp4+q8_g64": "mxfp4_experts_q8_g64"}
+MXFP4_EXPERTS = ("gpt-oss",)  # whose source file has its experts quantized
+
+
+def model_of(row: Mapping[str, str]) -> Model:
+    return models()[NAMES.get(row["model"], row["model"])]
+
+
+@cache
+def source_file(model: Model) -> Weights:
+    """The BF16 file that the rows are of: what is quantized in the checkpoint, or kept in F32, stays so."""
+    weights = gguf_weights(model, gguf_recipes()["BF16"], imatrix=False, mtp=False)
+    if model.blueprint.gguf_architecture in MXFP4_EXPERTS:
+        shipped = gguf_weights(model, gguf_recipes()["MXFP4_MOE"], imatrix=False, mtp=False)
+        sizes = {(each.role, each.layers): each.nbytes for each in shipped.classes if each.is_experts}
+        weights = weights._replace(
+            classes=tuple(
+                each._replace(nbytes=sizes.get((each.role, each.layers), each.nbytes)) for each in weights.classes
+            )
+        )
+    indexer = "indexer.proj"  # which the quantizer makes BF16
+    return weights._replace(
+        classes=tuple(
+            each._replace(nbytes=2 * each.nbytes) if each.role == indexer else each for each in weights.classes
+        )
+    )
+
+
+def cluster(*memories: int) -> Cluster:
+    return Cluster(tuple(machine_of(str(memory)) for memory in memories))
+
+
+def bytes_of(parts: Sequence[MemoryPart], where: str, *names: str) -> int:
+    return sum(part.nbytes for part in parts if part.where == where and part.name in names)
+
+
+@pytest.mark.parametrize(("file", "count"), [("rpc_split.csv", 210), ("rpc_split_all.csv", 174)])
+def test_llamacpp_rpc_equals_the_engine_on_every_row(file: str, count: int) -> None:
+    """Layers, weights, context and compute of both devices and of the server, to the byte."""
+    given_rows, wrong = engine_rows(file), []
+    assert len(given_rows) == count
+    for row in given_rows:
+        if row["split"] == "single":
+            continue  # one device: what one Mac's tests hold
+        model, start = model_of(row), settings_of(row)
+        shares = () if row["split"] == "default" else tuple(map(float, row["split"].split(",")))
+        asked = Asked(model, cluster(512, 512), start, PIPELINE, shares=shares)
+        division = llamacpp_rpc.ENGINE.division(asked, source_file(model))
+        running = llamacpp_rpc.ENGINE.running(asked, division, start)
+        counted: dict[str, int] = {}
+        for number, (loaded, run_parts) in enumerate(zip(division.loaded, running, strict=True)):
+            parts = [*loaded, *run_parts]
+            assert all(part.machine == number for part in parts)
+            counted |= {
+                f"layers_dev{number}": len(division.layers[number]),
+                f"dev{number}_model": bytes_of(parts, DEVICE, "weights"),
+                f"dev{number}_context": bytes_of(parts, DEVICE, "kv_cache", "recurrent_state"),
+                f"dev{number}_compute": bytes_of(parts, DEVICE, "compute"),
+            }
+            least = llamacpp_rpc.ENGINE.least_bytes(asked, division, start)[number]
+            assert least <= sum(part.nbytes for part in run_parts)
+        counted["host_model"] = bytes_of(division.loaded[-1], HOST, "weights")
+        counted["host_compute"] = bytes_of(running[-1], HOST, "compute")
+        if any(size != int(row[name]) for name, size in counted.items()):
+            wrong.append((row["model"], row["split"], row["n_ctx"]))
+    assert wrong == []
+
+
+def test_layers_go_by_cumulated_shares_in_32_bits() -> None:
+    for row in engine_rows("rpc_split.csv"):
+        if row["split"] in ("single", "default"):
+            continue
+        devices = devices_of_layers(
+            int(row["layers_dev0"]) + int(row["layers_dev1"]), list(map(float, row["split"].split(",")))
+        )
+        assert devices.count(0) == int(row["layers_dev0"])
+        assert devices[-1] == 1
+
+
+@cache
+def converted(model: Model, recipe: str) -> Weights:
+    recipes = {each.name: each for each in rows(RECIPES)}
+    return mlx_weights(model, recipes[RECIPES_OF_ROWS.get(recipe, recipe)], vision=False)
+
+
+def as_type(model: Model, model_type: str) -> mlx_distributed.SplitRow | None:
+    """How mlx-lm splits the type that a row is of."""
+    found = [each for each in rows(mlx_distributed.SPLITS) if each.model_type == model_type]
+    return found[0] if found else None
+
+
+def test_mlx_lm_equals_the_library_on_every_row() -> None:
+    """Bytes, layers and caches of every rank; what the library refuses or raises is refused."""
+    wrong, seen = [], 0
+    for row in engine_rows("mlx_split.csv"):
+        model, count, split = model_of(row), int(row["ranks"]), row["mode"]
+        ranks = list(map(int, row["rank"].split()))
+        seen += len(ranks)
+        own = as_type(model, row["model_type"])
+        assert (own is not None and bool(own.at(split))) == (not row["note"].startswith("unsupported")), row
+        if own is None or not own.at(split):
+            continue
+        weights, blueprint = converted(model, row["recipe"]), model.blueprint
+        assert weights.text_bytes == int(row["whole_bytes"])
+        tensor = TensorSplit(own.also_split, own.repeats_kv)
+        if split == TENSOR:
+            reason = tensor.why_not(blueprint, count) or tensor.why_not_weights(blueprint, weights, count)
+            assert bool(reason) == row["note"].startswith("ERROR"), (row, reason)
+        if row["note"]:
+            continue
+        for rank in ranks:
+            if split == TENSOR:
+                size, layers = tensor.rank_bytes(weights, blueprint, count), rank_layers(blueprint.layers, count)
+            else:
+                held = mlx_distributed.stages(len(blueprint.layers), count)[rank]
+                assert f"{held.start}:{held.stop}" == row["layers"]
+                size, layers = bytes_of_layers(weights, held), blueprint.layers[held.start : held.stop]
+            here = blueprint._replace(layers=tuple(layers))
+            counted = {"rank_bytes": size}
+            for tokens in (4096, 32768):
+                start = MlxSettings(tokens)
+                counted[f"cache_{tokens}"] = kv_cache_bytes(here, start) + state_bytes(here)
+            if any(row[name] and found != int(row[name]) for name, found in counted.items()):
+                wrong.append(row)
+    assert (seen, wrong) == (444, [])
+
+
+def test_exo_equals_its_code_on_every_row() -> None:
+    wrong, seen = [], 0
+    for row in engine_rows("exo_split.csv"):
+        model, count = model_of(row), int(row["ranks"])
+        weights, blueprint = converted(model, row["recipe"]), model.blueprint
+        own = exo.row_of(model)
+        tensor = TensorSplit(own.also_split if own else frozenset())
+        seen += len(row["rank"].split())
+        if row["mode"] == TENSOR:
+            assert own is not None
+            assert bool(tensor.why_not_weights(blueprint, weights, count)) == row["note"].startswith("ERROR"), row
+            size = tensor.rank_bytes(weights, blueprint, count)
+        else:
+            size = bytes_of_layers(weights, range(*map(int, row["layers"].split(":"))))
+        if not row["note"] and size != int(row["rank_bytes"]):
+            wrong.append(row)
+    assert (seen, wrong) == (444, [])
+
+
+def test_exo_places_layers_as_its_own_code_does() -> None:
+    given_rows = engine_rows("exo_placement.csv")
+    assert len(given_rows) == 60
+    for row in given_rows:
+        free = [int(size) * GIB for size in row["available_gib_per_node"].split("|")]
+        storage, layers = int(row["storage_bytes"]), int(row["n_layers"])
+        counts = exo.layers_by_memory(layers, free)
+        refusal = exo.placement_refusal(storage, layers, free, counts)
+        if row["error"]:
+            assert row["error"] in refusal
+        else:
+            assert (refusal, "|".join(map(str, counts))) == ("", row["layers_per_node"])
+            needed = [storage * count // layers for count in counts]
+            assert "|".join(map(str, needed)) == row["required_bytes_per_node"]
+
+
+def test_exo_counts_a_published_file_as_its_card_does() -> None:
+    cards = {card.model_id: card for card in rows(CARDS)}
+    assert len(cards) == 123
+    quant, model = find_quant("mlx-community:4bit"), models()["Qwen3.5-27B"]
+    weights = quant.weights(model, Options())
+    card = card_of(model, weights)
+    assert card is not None
+    assert card.model_id == "mlx-community/Qwen3.5-27B-4bit"
+    assert exo.storage_bytes(card, weights) == 16_054_266_848 == weights.tensor_bytes
+
+
+def together(model: str, quant: str, mac: str, **more: Any) -> ClusterAnswer:
+    answers = fit(model, quant, mac=mac, **more)
+    assert isinstance(answers, ClusterFits)
+    return answers[0]
+
+
+FILES = {"llama.cpp": "Q4_K_M", "mlx": "4bit", "exo": "4bit"}
+ENGINES: Mapping[str, ClusterEngine] = {
+    "llama.cpp": llamacpp_rpc.ENGINE,
+    "mlx": mlx_distributed.ENGINE,
+    "exo": exo.ENGINE,
+}
+SOME_MODELS = ("Qwen3.5-27B", "Qwen3.5-122B-A10B", "Qwen3-30B-A3B", "DeepSeek-V3", "GLM-4.7-Flash", "Llama-3.3-70B")
+MEMORIES = sorted({16, 24, 32, 48, 64, 96, 128, 192, 256, 512})
+
+
+def judge_of(engine: str, name: str, split: str, here: Cluster, tokens: int = 8192) -> ClusterJudge:
+    start = LlamaCppSettings(tokens) if engine == "llama.cpp" else MlxSettings(tokens)
+    return ClusterJudge(Asked(models()[name], here, start, split), ENGINES[engine])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    engine=st.sampled_from(list(ENGINES)),
+    name=st.sampled_from(SOME_MODELS),
+    split=st.sampled_from((TENSOR, PIPELINE)),
+    count=st.sampled_from((2, 4)),
+    sizes=st.tuples(st.sampled_from(MEMORIES), st.sampled_from(MEMORIES)).map(sorted),
+)
+def test_more_memory_never_gives_a_worse_verdict(
+    engine: str, name: str, split: str, count: int, sizes: list[int]
+) -> None:
+    if ENGINES[engine].why_not(models()[name], split, count):
+        return
+    quant = find_quant(FILES[engine])
+    small, large = (judge_of(engine, name, split, cluster(*[size] * count)).verdict(quant) for size in sizes)
+    assert ORDER.index(large) <= ORDER.index(small)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    engine=st.sampled_from(list(ENGINES)),
+    name=st.sampled_from(SOME_MODELS),
+    sizes=st.lists(st.sampled_from((64, 96, 128, 512)), min_size=2, max_size=5),
+)
+def test_the_layers_of_a_pipeline_add_up_to_one_mac(engine: str, name: str, sizes: list[int]) -> None:
+    """Layers, their weights and their caches: each is on one Mac, and on no other."""
+    model = models()[name]
+    if ENGINES[engine].why_not(model, PIPELINE, len(sizes)):
+        return
+    judge = judge_of(engine, name, PIPELINE, cluster(*sizes))
+    answer = judge.answer(find_quant(FILES[engine]))
+    held = sorted(layer for layers in answer.division.layers for layer in layers)
+    assert held == list(range(len(model.blueprint.layers)))
+    whole = judge.runtime.running(model.blueprint, judge.asked.settings, judge.asked.options)
+    for part in ("kv_cache", "recurrent_state"):
+        assert answer.estimate.bytes_of(part) == sum(each.nbytes for each in whole if each.name == part)
+    outside = sum(each.total_bytes for each in answer.weights.classes if each.layers[0] < 0 and is_text(each))
+    in_layers = answer.weights.text_bytes - outside
+    total = answer.estimate.bytes_of("weights")
+    if engine == "llama.cpp":
+        again = sum(each.nbytes for each in answer.weights.classes if each.role == "rope_freqs")
+        assert not model.blueprint.tied
+        assert total == answer.weights.text_bytes + (len(sizes) - 1) * again
+    else:
+        assert total == in_layers + len(sizes) * outside
+
+
+def is_text(each: WeightClass) -> bool:
+    return each.part is Part.TEXT
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    engine=st.sampled_from(list(ENGINES)),
+    name=st.sampled_from(SOME_MODELS),
+    split=st.sampled_from((TENSOR, PIPELINE)),
+    size=st.sampled_from((16, 24, 32, 64, 128, 256)),
+)
+def test_the_largest_context_fits_and_one_step_more_does_not(engine: str, name: str, split: str, size: int) -> None:
+    if ENGINES[engine].why_not(models()[name], split, 2):
+        return
+    judge = judge_of(engine, name, split, cluster(size, size))
+    answer = judge.answer(find_quant(FILES[engine]))
+    tokens, trained = answer.max_context_tokens, judge.asked.model.blueprint.trained_context
+    step = judge.runtime.context_step(judge.asked.settings)
+
+    def fits(context: int) -> bool:
+        start = judge.asked.settings.with_context(context)
+        return all(member.headroom_bytes >= 0 for member in judge.members(answer.division, start))
+
+    if answer.division.refusal:
+        assert tokens == 0
+        return
+    assert tokens == 0 or fits(tokens)
+    if tokens < trained:
+        assert not fits(min(tokens + step, trained)) or engine == "llama.cpp"  # whose buffers may shrink
+
+
+def test_loading_counts_where_it_takes_more() -> None:
+    """Two 64 GB Macs went down while each loaded 51 GiB that were planned as 28: mlx-lm's tensor split."""
+    answer = together("Qwen3.8-27B", "bf16", "2x 64", context="8k", runtime="mlx")
+    head = 248_320 * 5_120 * 2
+    assert {member.load_peak_bytes for member in answer.members} == {answer.weights.text_bytes + head // 2}
+    assert answer.verdict.value == "tight"
+    running = max(member.estimate.total_bytes for member in answer.members)
+    assert running < 32 * GIB < answer.weights.text_bytes
+    stages = together("Qwen3.8-27B", "bf16", "2x 64", context="8k", runtime="mlx", split="pipeline")
+    assert stages.verdict.value == "fits"
+
+
+def test_rows_are_sums_over_macs_and_the_worst_verdict_counts() -> None:
+    done = run(
+        *("fit", "Qwen3.5-122B-A10B", "--quant", "Q8_0", "--mac", "M3 Ultra 96 + M4 Max 64", "--context", "64k"),
+        *("--format", "json"),
+    )
+    (row,) = json.loads(done.stdout)["rows"]
+    machines = row["machines"]
+    assert [each["mac"] for each in machines] == ["M3 Ultra 96 GB", "M4 Max 64 GB"]
+    assert sum(each["layers"] for each in machines) == 48
+    for name in ("weights_bytes", "total_bytes", "load_peak_bytes", "gpu_limit_bytes", "headroom_bytes"):
+        assert row[name] == sum(each[name] for each in machines)
+    for number, each in enumerate(machines):
+        assert each["total_bytes"] == sum(part["bytes"] for part in each["parts"])
+        assert {part["machine"] for part in each["parts"]} == {number}
+    order = [verdict.value for verdict in ORDER]
+    assert row["verdict"] == max((each["verdict"] for each in machines), key=order.index)
+    one = json.loads(run("fit", "Qwen3.5-27B", "--quant", "Q8_0", "--mac", "64", "--format", "json").stdout)["rows"][0]
+    assert set(one) <= set(row)
+    assert row["decode_tps"] is None
+
+
+def test_speed_is_measured_or_not_known() -> None:
+    known = run("fit", "Qwen3-235B-A22B", "--quant", "8bit", "--mac", "4x M3 Ultra 512").stdout
+    assert "1.54 to 1.64 times that of one Mac over RDMA" in known
+    unknown = run("fit", "Qwen3-32B", "--quant", "Q8_0", "--mac", "2x M3 Ultra 512").stdout
+    assert "not known: nobody measured llama.cpp" in unknown
+    factors = {row.name: round(row.factor, 2) for row in rows(SPEEDUPS) if row.used}
+    assert factors == {"C02": 0.84, "C03": 0.75, "C05": 1.34, "C06": 1.64, "C29": 1.54, "C33": 1.78}
+
+
+def test_the_fewest_macs_run_it_and_smaller_ones_do_not() -> None:
+    (row,) = json.loads(
+        run("fit", "Qwen3.5-397B-A17B", "--quant", "Q4_K_M", "--macs-needed", "--format", "json").stdout
+    )["rows"]
+    sets = [(each["machines"], each["mac"]) for each in row["macs_needed"]]
+    assert sets[:3] == [(1, "512 GB"), (2, "2x 192 GB"), (3, "3x 128 GB")]
+    for count, below in ((1, 256), (2, 128), (3, 96)):
+        mac = f"{count}x {below}" if count > 1 else str(below)
+        smaller = fit("Qwen3.5-397B-A17B", "Q4_K_M", mac=mac)[0]
+        assert smaller.verdict.value != "fits"
+
+
+def test_commands_start_the_split_that_was_counted() -> None:
+    answer = together("Qwen3.5-27B", "unsloth:Q8_0", "3x 32", context="16k", kv_type="q8_0")
+    commands = answer.engine.commands(answer.asked, answer.division, answer.quant, answer.weights)
+    assert [each.machine for each in commands] == ["mac1", "mac2", "mac3"]
+    *servers, main = (each.command for each in commands)
+    assert all(each.startswith("ggml-rpc-server ") for each in servers)
+    assert "-hf unsloth/Qwen3.5-27B-GGUF:Q8_0 --rpc mac1:50052,mac2:50052 --tensor-split " in main
+    assert "-c 16384 -np 1 -fa on -ctk q8_0 -ctv q8_0" in main
+    shares = list(map(float, main.split("--tensor-split ")[1].split()[0].split(",")))
+    devices = devices_of_layers(64, shares)
+    assert [devices[:64].count(number) for number in range(3)] == [len(layers) for layers in answer.division.layers]
+    for runtime, split, word in (("mlx", "pipeline", "--pipeline"), ("exo", "tensor", '"sharding": "Tensor"')):
+        other = together("Qwen3.5-27B", "4bit", "2x 64", runtime=runtime, split=split)
+        last = other.engine.commands(other.asked, other.division, other.quant, other.weights)[-1].command
+        assert word in last
+
+
+BAD = [
+    ("2x M3 Ultra 100", (), "it was sold with 96, 256, 512 GB"),
+    ("0x M3 Ultra 256", (), "expected 1 to 32 Macs"),
+    ("1000x M3 Ultra 256", (), "expected 1 to 32 Macs"),
+    ("M3 Ultra 256", ("--split", "pipeline"), "one Mac has nothing to split"),
+    ("M3 Ultra 256", ("--tensor-split", "1,2"), "one Mac has nothing to split"),
+    ("2x M3 Ultra 256", ("--tensor-split", "1,2,3"), "3 shares for 2 Macs"),
+    ("2x M3 Ultra 256", ("--tensor-split", "1,-2"), "expected a share for each Mac"),
+    ("2x M3 Ultra 256", ("--tensor-split", "0,0"), "at least one share"),
+    ("2x M3 Ultra 256", ("--split", "rows"), "no split 'rows'"),
+    ("2x M3 Ultra 256", ("--split", "tensor"), "has no tensor split"),
+    ("2x M3 Ultra 256", ("--mtp",), "--mtp"),
+    ("32x 16", (), "more than its 28 layers"),
+    ("16x 16", ("--split", "tensor", "--quant", "4bit"), "8 KV heads do not divide by 16"),
+    ("3x 16", ("--split", "tensor", "--quant", "4bit"), "do not divide by 3"),
+    ("2x 16", ("--tensor-split", "1,1", "--quant", "4bit"), "is an option of llama.cpp"),
+]
+
+
+@pytest.mark.parametrize(("mac", "options", "said"), BAD)
+def test_bad_input_is_one_line(mac: str, options: tuple[str, ...], said: str) -> None:
+    words = options if "--quant" in options else ("--quant", "Q4_K_M", *options)
+    done = run("fit", "Qwen3-0.6B", "--mac", mac, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "quant", "said"),
+    [
+        ("Gemma-4-31B", "4bit", "exo can (--runtime exo --split tensor)"),
+        ("Devstral-Small-2-24B", "4bit", "cannot split mistral3"),
+        ("GLM-4.5-Air", "4bit", "171 groups of 64"),
+        ("gpt-oss-20b", "4bit", "llama.cpp can (a GGUF file)"),
+        ("Nemotron-3-Nano-30B-A3B", "4bit", "has no shard()"),
+    ],
+)
+def test_what_an_engine_cannot_split_names_the_one_that_can(model: str, quant: str, said: str) -> None:
+    done = run("fit", model, "--quant", quant, "--mac", "2x M3 Ultra 256")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "can (" in done.stderr
+
+
+def test_one_mac_does_not_pay_for_clusters() -> None:
+    code = (
+        "import sys; from deployfit.questions.fit import fit; fit('Qwen3.5-27B', 'Q4_K_M', mac=32).text();"
+        "print([name for name in sys.modules if 'cluster' in name])"
+    )
+    import subprocess
+    import sys
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
