@@ -46,9 +46,8 @@ _read: dict[tuple[str, Callable[[Row], Any]], list[Any]] = {}
 def rows(table: Table[T]) -> list[T]:
     """Return the rows of a table in `data/`, read once.
 
-    >>> from deployfit.hardware.mac import MACS
-    >>> rows(MACS)[0].chip
-    'A18 Pro'
+    >>> rows(MODELS)[0].name
+    'Qwen3.5-397B-A17B'
     """
     key = (table.file, table.parse)
     if key not in _read:

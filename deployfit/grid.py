@@ -219,12 +219,15 @@ def _along(values: Sequence[object], axis: int, axes: int) -> NDArray[Any]:
 def sweep(grid: Grid) -> GridResult:
     """Return the answer at every point of a grid.
 
+    >>> from deployfit.catalogue import models, rows
+    >>> from deployfit.hardware.gpu_limit import LIMITS, default_limit
+    >>> from deployfit.hardware.mac import Mac
     >>> from deployfit.quants.lookup import find_quant
-    >>> from deployfit.questions.resolve import find_model, machine_of
-    >>> machines = [machine_of(mac) for mac in ("16", "24", "32")]
-    >>> runtime = registry.runtime("llama.cpp")
-    >>> models, quants, settings = [find_model("Qwen3.5-27B")], [find_quant("Q4_K_M")], [runtime.settings(1, {})]
-    >>> grid = Grid(models, quants, runtime, settings, [32768], machines)
+    >>> macs = [Mac("", memory * 2**30) for memory in (16, 24, 32)]
+    >>> machines = [Machine(mac, 26, default_limit(mac, 26, rows(LIMITS))) for mac in macs]
+    >>> quant, runtime = find_quant("Q4_K_M"), registry.runtime("llama.cpp")
+    >>> settings = [runtime.settings(1, {})]
+    >>> grid = Grid([models()["Qwen3.5-27B"]], [quant], runtime, settings, [32768], machines)
     >>> [VERDICTS[code].headline for code in sweep(grid).verdicts.ravel()]
     ['does not fit', 'needs raised limit', 'fits']
     """

@@ -117,7 +117,7 @@ QUESTION = Question(
         common.MODELS,
         common.QUANT,
         common.PUBLISHER,
-        common.RUNTIME._replace(help="Whose recipes.", default="llama.cpp"),
+        common.RUNTIME._replace(help="Whose recipes.", default=registry.names()[0]),
         common.MAC._replace(help="Say what running takes on this Mac, not how large files are.", default=""),
         *common.MACHINE[1:],
         common.CONTEXT,
