@@ -12,10 +12,11 @@ from deployfit.quants.lookup import find_publisher
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of, texts
-from deployfit.questions.resolve import find_model, machine_of, quants_of, speeds
+from deployfit.questions.resolve import engine_asked, find_model, machine_of, quants_of, speeds, start_of, started_with
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:
+    from deployfit.apps import App
     from deployfit.context_plan import Plan
     from deployfit.report.document import Document
 
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 class Contexts(Answered):
     """A plan: `plan.rows` has a row per recipe."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, app: App) -> None:
+        self.plan, self.app = plan, app
 
     def document(self) -> Document:
         """Return a row per recipe and KV cache, and the grid of them."""
         from deployfit.report.plan import plan_document
 
-        return plan_document(self.plan)
+        return plan_document(self.plan, self.app)
 
 
 def plan(
@@ -41,6 +42,7 @@ def plan(
     macos: Text | None = None,
     wired_limit: Text | None = None,
     other: Text | None = None,
+    app: str | None = None,
     runtime: str | None = None,
     publisher: str | None = None,
     imatrix: bool = False,
@@ -57,6 +59,7 @@ def plan(
 
     found = find_model(model, catalog)
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    runtime = engine_asked(app, runtime)
     asked = quants_of(texts(quant), runtime)
     if len(asked) > 1:
         raise InputError("a plan compares the settings of one runtime; ask for quants of one at a time")
@@ -76,12 +79,12 @@ def plan(
     elif not chosen:
         chosen = [each for each in shelf.own_quants(registry.format_of(name)) if each.advisable(found, options)]
     engine = registry.runtime(name)
-    columns = [engine.settings(1, typed) for typed in engine.planned]
+    columns = [started_with(app, name, typed) for typed in engine.planned]
     machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
     made = make_plan(found, chosen, engine, columns, machine, options, speeds())
     if not made.rows or not made.columns:
         raise InputError(made.refusals[0])
-    return Contexts(made)
+    return Contexts(made, start_of(app, name, None, {}).app)
 
 
 QUESTION = Question(
@@ -94,6 +97,7 @@ QUESTION = Question(
         common.PUBLISHER,
         common.RUNTIME,
         *common.MACHINE,
+        common.APP,
         common.VISION,
         common.IMATRIX,
         common.MTP,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from deployfit.quants import shelf
 from deployfit.quants.weights import Options, Quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of
-from deployfit.questions.resolve import machine_of, speeds, whole_number
+from deployfit.questions.resolve import engines_of, machine_of, speeds, start_of, started_with, whole_number
 from deployfit.runtimes import registry
 from deployfit.units import GIB
 from deployfit.verdict import Verdict, verdict_at
@@ -37,8 +37,15 @@ VISION_AND_MTP_BYTES = 4 * 10**9  # no file holds more of both: what a file has 
 class Recommendations(Answered, Sequence["Recommendation"]):
     """Places, best first."""
 
-    def __init__(self, places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> None:
-        self.places, self.machine, self.wanted, self.among = places, machine, wanted, among
+    def __init__(
+        self,
+        places: Sequence[Recommendation],
+        machine: Machine,
+        wanted: Wanted,
+        among: str,
+        apps: Mapping[str, str],
+    ) -> None:
+        self.places, self.machine, self.wanted, self.among, self.apps = places, machine, wanted, among, apps
 
     def __len__(self) -> int:
         return len(self.places)
@@ -50,7 +57,7 @@ class Recommendations(Answered, Sequence["Recommendation"]):
         """Return a row per place, and why it is there."""
         from deployfit.report.recommend import recommend_document
 
-        return recommend_document(self.places, self.machine, self.wanted, self.among)
+        return recommend_document(self.places, self.machine, self.wanted, self.among, self.apps)
 
 
 def recommend(
@@ -63,6 +70,7 @@ def recommend(
     use: str = DEFAULT_USE,
     min_speed: float | str | None = None,
     min_headroom: Text = DEFAULT_HEADROOM,
+    app: str | None = None,
     runtime: str | None = None,
     own: bool = False,
     places: Text = DEFAULT_PLACES,
@@ -84,7 +92,7 @@ def recommend(
     least = _speed_of(min_speed, machine)
     wanted = _wanted(use, least, numbers.context(str(context)), machine)
     wanted = wanted._replace(min_headroom_bytes=numbers.byte_size(str(min_headroom), "min_headroom", GIB))
-    name = None if runtime is None else registry.find_runtime(runtime)
+    engines = _engines(app, runtime)
     cited = ranking.Cited(
         catalogue.rows(ranking.EVIDENCE),
         catalogue.rows(ranking.BITS),
@@ -95,11 +103,20 @@ def recommend(
     scored = [models[model] for model in models if model in scores]
     found: list[Recommendation] = []
     with suppress(InputError):  # perhaps a model without a score fits
-        found = ranking.recommend(_candidates(scored, machine, wanted.context_tokens, name, own=own), wanted, cited)
-    if sum(not each.bits.is_lossy for each in found) < most:  # those without a score come after those with one
-        every = _candidates(list(models.values()), machine, wanted.context_tokens, name, own=own)
+        every = _candidates(scored, machine, wanted.context_tokens, app, engines, own=own)
         found = ranking.recommend(every, wanted, cited)
-    return Recommendations(found[:most], machine, wanted, _among(cited, wanted))
+    if sum(not each.bits.is_lossy for each in found) < most:  # those without a score come after those with one
+        every = _candidates(list(models.values()), machine, wanted.context_tokens, app, engines, own=own)
+        found = ranking.recommend(every, wanted, cited)
+    apps = {engine: start_of(app, engine, None, {}).app.name for engine in engines}
+    return Recommendations(found[:most], machine, wanted, _among(cited, wanted), apps)
+
+
+def _engines(app: str | None, runtime: str | None) -> Sequence[str]:
+    """Return the engines to choose among: the one that was named, or those that the application brings."""
+    if runtime is not None:
+        return [registry.find_runtime(runtime)]
+    return registry.names() if app is None else engines_of(app)
 
 
 def _speed_of(given: float | str | None, machine: Machine) -> float:
@@ -146,7 +163,13 @@ def _files(model: Model, runtime: str, most_bytes: int, *, own: bool) -> list[Qu
 
 
 def _candidates(
-    models: Sequence[Model], machine: Machine, context_tokens: int, runtime: str | None, *, own: bool
+    models: Sequence[Model],
+    machine: Machine,
+    context_tokens: int,
+    app: str | None,
+    engines: Sequence[str],
+    *,
+    own: bool,
 ) -> Iterable[Candidate]:
     """Yield every file of these models that fits with this context."""
     from deployfit.grid import MISSING, Grid, sweep
@@ -156,12 +179,12 @@ def _candidates(
     for model in models:
         if context_tokens > model.blueprint.trained_context:
             continue
-        for name in registry.names() if runtime is None else (runtime,):
+        for name in engines:
             files = _files(model, name, machine.budget_bytes + VISION_AND_MTP_BYTES, own=own)
             if not files:
                 continue
             engine = registry.runtime(name)
-            settings = engine.settings(context_tokens, {})
+            settings = started_with(app, name, {}).with_context(context_tokens)
             swept = sweep(Grid([model], files, engine, [settings], [context_tokens], [machine], options))
             for weights, total, largest in zip(
                 swept.weights[0],
@@ -201,6 +224,7 @@ QUESTION = Question(
         Parameter("use", "Whose benchmark decides: coding or chat.", "USE", DEFAULT_USE),
         Parameter("min_speed", "Nothing that decodes slower; 0 for any speed.", "TOKENS/S", f"{USABLE_SPEED:g}"),
         Parameter("min_headroom", "Nothing that leaves less beside the reserve; 0g for any.", "SIZE", DEFAULT_HEADROOM),
+        common.APP,
         common.RUNTIME._replace(help="Only this engine.", default="all"),
         Parameter("own", "Recipes that you would have to make yourself, too."),
         Parameter("places", "How long the list may be.", "N", str(DEFAULT_PLACES)),

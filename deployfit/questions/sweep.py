@@ -13,9 +13,16 @@ from deployfit.quants import shelf
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Row, Text, texts
-from deployfit.questions.resolve import all_models, find_model, machine_of, quants_of, speeds_of
+from deployfit.questions.resolve import (
+    all_models,
+    engine_asked,
+    find_model,
+    machine_of,
+    quants_of,
+    speeds_of,
+    started_with,
+)
 from deployfit.runtimes import registry
-from deployfit.runtimes.runtime import Runtime
 from deployfit.words import numbers
 
 if TYPE_CHECKING:
@@ -61,6 +68,7 @@ def sweep(
     context: Text | Iterable[Text] = common.DEFAULT_CONTEXT,
     mac: Text | Iterable[Text] | None = None,
     macos: Text | Iterable[Text] = common.DEFAULT_MACOS,
+    app: str | None = None,
     runtime: str | None = None,
     imatrix: bool = False,
     mtp: bool = False,
@@ -80,7 +88,7 @@ def sweep(
 
     asked = {
         name: list(dict.fromkeys(chosen)) or shelf.own_quants(registry.format_of(name))
-        for name, chosen in quants_of(texts(quant), runtime).items()
+        for name, chosen in quants_of(texts(quant), engine_asked(app, runtime)).items()
     }
     typed = {name: texts(values) for name, values in settings.items() if values is not None and texts(values)}
     registry.check_given(list(typed), list(asked))
@@ -98,7 +106,7 @@ def sweep(
     grids = []
     for name, chosen in asked.items():
         engine = registry.runtime(name)
-        combined = list(_combined(engine, typed))
+        combined = list(_combined(app, name, typed))
         grids.append(grid.Grid(models, chosen, engine, combined, contexts, machines, options, speeds_of(machines)))
         if grids[-1].points > MOST_POINTS:
             raise InputError(
@@ -114,12 +122,12 @@ def _once(words: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def _combined(runtime: Runtime, typed: Mapping[str, Sequence[str]]) -> Iterator[Any]:
+def _combined(app: str | None, runtime: str, typed: Mapping[str, Sequence[str]]) -> Iterator[Any]:
     """Yield every combination of the settings of a runtime."""
-    known = {each.name for each in registry.parameters()[runtime.name]}
+    known = {each.name for each in registry.parameters()[runtime]}
     own = {name: _once(values) for name, values in typed.items() if name in known}
     for values in product(*own.values()):
-        yield runtime.settings(1, dict(zip(own, values, strict=True)))
+        yield started_with(app, runtime, dict(zip(own, values, strict=True)))
 
 
 QUESTION = Question(
@@ -130,6 +138,7 @@ QUESTION = Question(
     parameters=(
         common.MODELS,
         common.QUANT,
+        common.APP,
         common.RUNTIME,
         common.CONTEXTS,
         common.MACS,

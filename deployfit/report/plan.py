@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from deployfit.apps import App
 from deployfit.basis import Basis
 from deployfit.context_plan import Plan
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, Tone, of_rows
@@ -14,17 +15,19 @@ from deployfit.units import four_digits, gb, gib, tps
 SCHEMA = "deployfit/plan/1"
 
 
-def plan_document(plan: Plan) -> Document:
-    """Return a row per recipe and KV cache, sizes in bytes, and the grid."""
-    return of_rows(SCHEMA, _rows(plan), list(_blocks(plan)))
+def plan_document(plan: Plan, app: App) -> Document:
+    """Return a row per recipe and KV cache, sizes in bytes, and the grid; `app` starts the runtime."""
+    return of_rows(SCHEMA, _rows(plan, app), list(_blocks(plan, app)))
 
 
-def _rows(plan: Plan) -> list[dict[str, Any]]:
+def _rows(plan: Plan, app: App) -> list[dict[str, Any]]:
     return [
         {
             "model": plan.model.name,
             "recipe": row.weights.recipe,
             "runtime": plan.runtime.name,
+            "app": app.name,
+            "app_version": app.version,
             "format": row.weights.format,
             "mac": plan.machine.mac.name,
             "macos": plan.machine.macos,
@@ -42,10 +45,10 @@ def _rows(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def _blocks(plan: Plan) -> Iterable[Block]:
+def _blocks(plan: Plan, app: App) -> Iterable[Block]:
     yield Heading(
         f"{plan.model.name} on {machine_name(plan.machine)}: the largest context that fits, in tokens",
-        plan.runtime.name,
+        f"{app.title} ({app.version})",
     )
     fitting = [row for row in plan.rows if row.fits]
     has_speed = any(row.speed is not None for row in plan.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from deployfit import catalogue
@@ -19,19 +19,25 @@ from deployfit.verdict import Verdict, verdict_at
 SCHEMA = "deployfit/recommend/1"
 
 
-def recommend_document(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> Document:
-    """Return a row per place, sizes in bytes and speeds in tokens per second, and the reasons."""
-    return of_rows(
-        SCHEMA, [_row(each, machine, wanted) for each in places], list(_blocks(places, machine, wanted, among))
-    )
+def recommend_document(
+    places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str, apps: Mapping[str, str]
+) -> Document:
+    """Return a row per place, sizes in bytes and speeds in tokens per second, and the reasons.
+
+    `apps`: the application that starts each runtime.
+    """
+    rows = [_row(each, machine, wanted, apps) for each in places]
+    started = f"as {' and '.join(dict.fromkeys(apps.values()))} start them"
+    return of_rows(SCHEMA, rows, list(_blocks(places, machine, wanted, [among, started])))
 
 
-def _row(each: Recommendation, machine: Machine, wanted: Wanted) -> dict[str, Any]:
+def _row(each: Recommendation, machine: Machine, wanted: Wanted, apps: Mapping[str, str]) -> dict[str, Any]:
     candidate, weights, speed, score = each.candidate, each.candidate.weights, each.candidate.speed, each.score
     return {
         "model": candidate.model.name,
         "recipe": weights.recipe,
         "runtime": candidate.runtime,
+        "app": apps[candidate.runtime],
         "format": weights.format,
         "mac": machine.mac.name,
         "macos": machine.macos,
@@ -55,7 +61,9 @@ def _row(each: Recommendation, machine: Machine, wanted: Wanted) -> dict[str, An
     }
 
 
-def _blocks(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> Iterable[Block]:
+def _blocks(
+    places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: Sequence[str]
+) -> Iterable[Block]:
     floor = f", at least {wanted.min_tps:g} tokens/s" if wanted.min_tps else ""
     yield Heading(
         f"What to run on {machine_name(machine)}", f"{wanted.use.name}, {wanted.context_tokens:,} tokens{floor}"
@@ -93,9 +101,9 @@ def _cells(number: int, each: Recommendation, *, has_speed: bool) -> list[str]:
     ]
 
 
-def _notes(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str) -> Iterable[str]:
+def _notes(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: Sequence[str]) -> Iterable[str]:
     use = wanted.use
-    yield among
+    yield from among
     if wanted.min_headroom_bytes:
         yield (
             f"at least {gib(wanted.min_headroom_bytes, 1)} GiB are left beside the reserve, for a browser and the like"
