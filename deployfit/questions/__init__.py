@@ -21,4 +21,6 @@ MODULES: Mapping[str, str] = {
     "contribute": "contribute",
     "hub": "hub",
     "refresh": "refresh",
+    "schema": "schema",
+    "mcp": "mcp",
 }

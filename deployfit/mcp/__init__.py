@@ -1,0 +1,1 @@
+"""The door for agents: questions as tools of the Model Context Protocol."""
