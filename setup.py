@@ -1,5 +1,10 @@
-"""Which packages there are: every folder of deployfit, and the data beside it."""
+"""Which packages there are: every folder of deployfit, and the data beside it; and the version."""
+
+import runpy
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
-setup(packages=[*find_packages(include=["deployfit", "deployfit.*"]), "deployfit.data"])
+VERSION = runpy.run_path(str(Path(__file__).parent / "packaging" / "version.py"))["version"]()
+
+setup(version=VERSION, packages=[*find_packages(include=["deployfit", "deployfit.*"]), "deployfit.data"])

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from deployfit.questions.table import table
     from deployfit.questions.validate import validate
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = [
     "DeployfitError",
     "check",
@@ -43,12 +44,24 @@ def __getattr__(name: str) -> Any:
 
     None of them may be that of a module in here: as soon as that is imported, it takes the name's place.
     """
+    if name == "__version__":
+        return _version()
     if name not in __all__:
         raise AttributeError(f"module 'deployfit' has no attribute {name!r}")
     from importlib import import_module
 
     home = "deployfit.errors" if name == "DeployfitError" else f"deployfit.questions.{name.removeprefix('list_')}"
     return getattr(import_module(home), name)
+
+
+def _version() -> str:
+    """Return the version of what is installed: reading it takes longer than `import deployfit`."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("deployfit")
+    except metadata.PackageNotFoundError:  # a checkout that was not installed
+        return "0"
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,6 @@ from typing import IO, Any
 
 import click
 
-from deployfit import __version__
 from deployfit.errors import DataError, DeployfitError
 from deployfit.exit_codes import BAD_INPUT, CLOSED, EXIT_CODES, FAULT, INTERRUPTED
 from deployfit.parameters import command_line
@@ -143,7 +142,7 @@ HELP = """Say whether a model fits a Mac, to the byte and offline.
     epilog=EPILOGUE,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-@click.version_option(__version__, prog_name="deployfit")
+@click.version_option(package_name="deployfit", prog_name="deployfit")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Show the help where no command is asked for."""
