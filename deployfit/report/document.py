@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
+NOTHING = "-"  # in a cell
+
 
 class Tone(Enum):
     """What a word's colour says, where there are colours; the word says it too."""
@@ -30,12 +32,22 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Cells as people read them; `tones` are those of the column `toned`, row by row."""
+    """Cells as people read them; `tones` are those of the column `toned`, row by row.
+
+    `wraps`: columns that have no room beside the first go on below, in a table of their own.
+    """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     toned: int = -1
     tones: Sequence[Tone] = ()
+    wraps: bool = False
+
+    def with_columns(self, first: int, last: int) -> Table:
+        """Return the first column with some of the others, counted from 1, and the rows that have something there."""
+        columns = [self.columns[0], *self.columns[first:last]]
+        rows = [[row[0], *row[first:last]] for row in self.rows if any(cell != NOTHING for cell in row[first:last])]
+        return Table(columns, rows)
 
 
 class Heading(NamedTuple):

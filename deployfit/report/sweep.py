@@ -91,14 +91,14 @@ def _table(rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> Table:
         Column("model", left=True, shrinks=True),
         Column("recipe", left=True, shrinks=True),
         Column("mac", left=True),
-        *(Column(name.replace("_", " "), rank=1) for name in varied),
+        *(Column(name.replace("_", " "), rank=2) for name in varied),
         Column("verdict", left=True),
-        Column("tokens", rank=2),
-        Column("GiB"),
-        Column("to spare", rank=3),
-        *([Column("tokens/s", rank=4)] if has_speed else []),
-        Column("context", rank=5),
-        Column("macOS", rank=6),
+        Column("tokens", rank=3),
+        Column("GiB", rank=1),
+        Column("to spare", rank=4),
+        *([Column("tokens/s", rank=5)] if has_speed else []),
+        Column("context", rank=6),
+        Column("macOS", rank=7),
     ]
     cells = [
         [

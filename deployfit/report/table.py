@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deployfit.basis import Basis
 from deployfit.quants.weights import Weights
-from deployfit.report.document import Block, Bullets, Column, Document, Heading, Table, of_rows
+from deployfit.report.document import NOTHING, Block, Bullets, Column, Document, Heading, Table, of_rows
 from deployfit.units import gb, gib
 from deployfit.verdict import Verdict
 
@@ -26,7 +26,6 @@ LEGEND = (
     "a plain figure fits; tight: within the GPU limit, but not with the reserve; raise: needs a raised limit; no: does"
     " not fit; -: cannot be made"
 )
-MOST_COLUMNS = 6  # models beside each other; more are below
 
 
 def contents_of(weights: Weights) -> str:
@@ -61,10 +60,10 @@ def _size_blocks(sizes: Mapping[str, Mapping[str, Weights]], models: Sequence[st
     contents = sorted({contents_of(weights) for weights in listed})
     yield Heading("File size in GB (10^9 bytes)", f"in the files: {' or '.join(contents)}")
     cells = {
-        recipe: [gb(by_model[name].file_bytes) if name in by_model else "-" for name in models]
+        recipe: [gb(by_model[name].file_bytes) if name in by_model else NOTHING for name in models]
         for recipe, by_model in sizes.items()
     }
-    yield from _tables(models, cells)
+    yield _table(models, cells)
     uncounted = sorted(
         {recipe for recipe, found in sizes.items() for each in found.values() if each.basis in UNCOUNTED}
     )
@@ -72,12 +71,9 @@ def _size_blocks(sizes: Mapping[str, Mapping[str, Weights]], models: Sequence[st
         yield Bullets("Not counted but published, or the nearest recipe's", [", ".join(uncounted)])
 
 
-def _tables(models: Sequence[str], cells: Mapping[str, Sequence[str]]) -> Iterable[Table]:
-    """Yield tables of a few models each; a recipe that none of them has is left out."""
-    for first in range(0, len(models), MOST_COLUMNS):
-        shown = slice(first, first + MOST_COLUMNS)
-        rows = [[recipe, *row[shown]] for recipe, row in cells.items() if any(cell != "-" for cell in row[shown])]
-        yield Table([Column("", left=True), *(Column(name, shrinks=True) for name in models[shown])], rows)
+def _table(models: Sequence[str], cells: Mapping[str, Sequence[str]]) -> Table:
+    columns = [Column("", left=True), *(Column(name, shrinks=True) for name in models)]
+    return Table(columns, [[recipe, *row] for recipe, row in cells.items()], wraps=True)
 
 
 def needs_document(results: Sequence[GridResult]) -> Document:
@@ -102,11 +98,11 @@ def _need_blocks(results: Sequence[GridResult]) -> Iterable[Block]:
         codes = each.verdicts[:, :, 0, 0, 0].T.tolist()
         cells = {
             quant.name: [
-                "-" if total == MISSING else MARKS[VERDICTS[code]] + gib(total)
+                NOTHING if total == MISSING else MARKS[VERDICTS[code]] + gib(total)
                 for total, code in zip(row, marks, strict=True)
             ]
             for quant, row, marks in zip(each.grid.quants, totals, codes, strict=True)
         }
-        yield from _tables([model.name for model in each.grid.models], cells)
+        yield _table([model.name for model in each.grid.models], cells)
         limit, reserve = gib(machine.limit.limit_bytes), gib(machine.reserve_bytes)
         yield Bullets("Note", [f"{limit} GiB are for the GPU, {reserve} of them reserve", LEGEND])

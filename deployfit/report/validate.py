@@ -239,17 +239,12 @@ def _unseen_section(found: Validation) -> Section:
     return Section(
         "speed that the coefficients were not fitted to (they are fitted to all rows that deployfit ships, at any"
         " context)",
-        [
-            "",
-            "a source left out: median %",
-            "inside %",
-            "a chip left out: median %",
-            "first predict later: median %",
-            "inside %",
-        ],
+        ["", "sources %", "inside", "chips %", "later %", "inside"],
         rows,
         [
-            "As benchmarks/fit_speed.py wrote them beside the coefficients. inside: of sources left out, in the"
+            "Median errors and shares in percent. Left out of the fit: a source, a chip; later: predicted from the"
+            " first measurements. As"
+            " benchmarks/fit_speed.py wrote them beside the coefficients. inside: of sources left out, in the"
             " interval that is shipped, which is made from their errors and so holds about 80 % of them; of the"
             " later measurements, in the interval that the first ones make: the harder test."
         ],

@@ -22,6 +22,7 @@ from deployfit.report.document import (
 from deployfit.report.formats import Screen
 from deployfit.report.sizes import bar_sentence
 
+MOST_COLUMNS = 6  # of a table that wraps, beside the first
 FENCE = "```"
 
 
@@ -52,7 +53,8 @@ def _block(block: Block) -> Iterator[str]:
         lines = [f"- {_safe(sentence)}: {_code(command)}" for sentence, command in block.items]
         yield f"{_safe(block.title)}:\n\n" + "\n".join(lines)
     elif isinstance(block, Table) and block.rows:
-        yield table(block)
+        parts = range(1, len(block.columns), MOST_COLUMNS) if block.wraps else ()
+        yield "\n\n".join(table(block.with_columns(first, first + MOST_COLUMNS)) for first in parts) or table(block)
 
 
 def table(block: Table) -> str:

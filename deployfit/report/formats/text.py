@@ -49,8 +49,9 @@ def _lines(block: Block, screen: Screen) -> Iterator[str]:
     elif isinstance(block, Statement):
         yield from _statement(block, screen)
     elif isinstance(block, Facts):
-        width = max(NAME_WIDTH - 1, *(len(name) for name, _ in block.items), 0)
-        for name, text in block.items:
+        names = [printable(name) for name, _ in block.items]
+        width = max(NAME_WIDTH - 1, *map(len, names), 0)
+        for name, (_, text) in zip(names, block.items, strict=True):
             yield from _hanging(f"{name:<{width}} ", text, screen.width)
     elif isinstance(block, Bullets):
         if block.items:
@@ -58,7 +59,7 @@ def _lines(block: Block, screen: Screen) -> Iterator[str]:
             for item in block.items:
                 yield from _hanging("- ", item, screen.width)
     elif isinstance(block, Code):
-        yield from _command(f"{block.title:<{NAME_WIDTH - 1}} ", block.command, screen.width)
+        yield from _command(f"{printable(block.title):<{NAME_WIDTH - 1}} ", block.command, screen.width)
         if block.address:
             yield f"{ADDRESS:<{NAME_WIDTH - 1}} {printable(block.address)}"
     elif isinstance(block, Ways):
@@ -142,8 +143,13 @@ def _bar(block: Bar, screen: Screen) -> Iterator[str]:
 
 
 def table(block: Table, screen: Screen) -> Iterator[str]:
-    """Yield the lines of a table that fits the screen."""
+    """Yield the lines of a table that fits the screen, or of several."""
     if not block.rows:
+        return
+    if block.wraps:
+        for number, part in enumerate(_parts(block, screen.width)):
+            yield from [""] * (number > 0)
+            yield from table(part, screen)
         return
     cells = [[printable(cell) for cell in row] for row in block.rows]
     widths, shown = _fitted(block.columns, cells, screen.width)
@@ -157,6 +163,20 @@ def table(block: Table, screen: Screen) -> Iterator[str]:
             painted = screen.colours and tone is not Tone.PLAIN
             line.append(padded.replace(text, _painted(text, tone)) if painted and text else padded)
         yield GAP.join(line).rstrip()
+
+
+def _parts(block: Table, width: int) -> Iterator[Table]:
+    """Yield tables of as many columns as there is room for, names of columns cut short."""
+    widths = [max(len(row[0]) for row in block.rows)]
+    for column, *cells in zip(block.columns[1:], *(row[1:] for row in block.rows), strict=True):
+        widths.append(max(min(len(column.name), LEAST_NAME), *map(len, cells)))
+    first = 1
+    while first < len(widths):
+        last = first + 1
+        while last < len(widths) and sum(widths[first : last + 1]) + len(GAP) * (last + 1 - first) + widths[0] <= width:
+            last += 1
+        yield block.with_columns(first, last)
+        first = last
 
 
 def _fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> tuple[list[int], list[int]]:
