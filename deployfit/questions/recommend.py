@@ -106,6 +106,11 @@ def recommend(
         every = _candidates(scored, machine, wanted.context_tokens, app, engines, own=own)
         found = ranking.recommend(every, wanted, cited)
     if sum(not each.bits.is_lossy for each in found) < most:  # those without a score come after those with one
+        longest = max(model.blueprint.trained_context for model in models.values())
+        if wanted.context_tokens > longest:
+            raise InputError(
+                f"{param('context')}: {wanted.context_tokens:,} tokens; choose from 1 to the trained {longest:,}"
+            )
         every = _candidates(list(models.values()), machine, wanted.context_tokens, app, engines, own=own)
         found = ranking.recommend(every, wanted, cited)
     apps = {engine: start_of(app, engine, None, {}).app.name for engine in engines}

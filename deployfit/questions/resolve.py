@@ -16,7 +16,7 @@ from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants import shelf
-from deployfit.quants.lookup import by_runtime, find_quant
+from deployfit.quants.lookup import by_runtime, find_publisher, find_quant
 from deployfit.quants.weights import GGUF, Options, Quant, Weights
 from deployfit.questions.parameters import DEFAULT_CONTEXT, DEFAULT_MACOS
 from deployfit.runtimes import registry
@@ -125,6 +125,18 @@ def _mac_named(text: str) -> Mac:
     return mac_named(text, catalogue.rows(MACS), lambda: catalogue.rows(MAC_MODELS))
 
 
+def macs_of(text: str) -> list[str]:
+    """Return the names of the Macs that a text means: of a chip without its memory all that it was sold with.
+
+    >>> macs_of("M4 Max")
+    ['M4 Max 36', 'M4 Max 48', 'M4 Max 64', 'M4 Max 128']
+    """
+    from deployfit.words.macs import MAC_MODELS, macs_meant
+
+    found = macs_meant(text, catalogue.rows(MACS), lambda: catalogue.rows(MAC_MODELS))
+    return [mac.name.removesuffix(" GB") for mac in found]
+
+
 def _macos_of_this_mac(text: str) -> int:
     try:
         return parse_macos(text)
@@ -139,6 +151,22 @@ def quants_of(quants: Sequence[str], runtime: str | None) -> Mapping[str, list[Q
     engine = None if runtime is None else registry.find_runtime(runtime)
     found = [find_quant(quant, engine) for quant in quants]
     return by_runtime(found) or {engine or registry.names()[0]: []}
+
+
+def files_of(names: Sequence[str], publisher: str | None, engine: str | None) -> list[Quant]:
+    """Return the quants of some names or all of a publisher; of neither the recipes of an engine's own tool."""
+    if publisher is not None:
+        if names:
+            raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
+        name = find_publisher(publisher)
+        files = shelf.publishers()[name].quants()
+        loaded: list[Quant] = [quant for quant in files if engine is None or engine in by_runtime([quant])]
+        if not loaded:
+            raise InputError(f"{name} publishes nothing that {engine} loads; leave out {param('publisher')}")
+        return loaded
+    if names:
+        return list(dict.fromkeys(find_quant(name, engine) for name in names))
+    return list(shelf.own_quants(registry.format_of(engine or registry.names()[0])))
 
 
 def known_or_alike(quant: Quant, model: Model) -> Quant:

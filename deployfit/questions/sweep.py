@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from deployfit import catalogue
 from deployfit.errors import InputError
 from deployfit.hardware.mac import MACS
-from deployfit.quants import shelf
+from deployfit.quants.lookup import by_runtime
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Row, Text, texts
 from deployfit.questions.resolve import (
     all_models,
     engine_asked,
+    files_of,
     find_model,
     machine_of,
-    quants_of,
+    macs_of,
     speeds_of,
     started_with,
 )
@@ -66,6 +67,7 @@ def sweep(
     quant: str | Iterable[str] | None = None,
     *,
     context: Text | Iterable[Text] = common.DEFAULT_CONTEXT,
+    publisher: str | None = None,
     mac: Text | Iterable[Text] | None = None,
     macos: Text | Iterable[Text] = common.DEFAULT_MACOS,
     app: str | None = None,
@@ -86,19 +88,14 @@ def sweep(
     """
     from deployfit import grid
 
-    asked = {
-        name: list(dict.fromkeys(chosen)) or shelf.own_quants(registry.format_of(name))
-        for name, chosen in quants_of(texts(quant), engine_asked(app, runtime)).items()
-    }
+    only = engine_asked(app, None if runtime is None else registry.find_runtime(runtime))
+    asked = by_runtime(files_of(texts(quant), publisher, only))
     typed = {name: texts(values) for name, values in settings.items() if values is not None and texts(values)}
     registry.check_given(list(typed), list(asked))
     sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
-    machines = [
-        machine_of(name, version)
-        for name, version in product(
-            _once(texts(mac)) or map(str, sizes), _once(texts(macos)) or [common.DEFAULT_MACOS]
-        )
-    ]
+    macs = [each for text in _once(texts(mac)) for each in macs_of(text)]
+    versions = _once(texts(macos)) or [common.DEFAULT_MACOS]
+    machines = [machine_of(name, version) for name, version in product(_once(macs) or map(str, sizes), versions)]
     wanted = texts(model)
     models = [find_model(name, catalog) for name in _once(wanted) or all_models(catalog)]
     contexts = [numbers.context(text) for text in _once(texts(context)) or [common.DEFAULT_CONTEXT]]
@@ -138,6 +135,7 @@ QUESTION = Question(
     parameters=(
         common.MODELS,
         common.QUANT,
+        common.PUBLISHER,
         common.APP,
         common.RUNTIME,
         common.CONTEXTS,

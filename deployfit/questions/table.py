@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError
 from deployfit.models import Model
-from deployfit.parameters import param
-from deployfit.quants import shelf
-from deployfit.quants.lookup import by_runtime, find_publisher, find_quant
+from deployfit.quants.lookup import by_runtime
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of, texts
-from deployfit.questions.resolve import all_models, context_of, find_model, machine_of, speeds_of
+from deployfit.questions.resolve import (
+    all_models,
+    context_of,
+    engine_asked,
+    files_of,
+    find_model,
+    machine_of,
+    speeds_of,
+    started_with,
+)
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ def table(
     model: str | Iterable[str] | None = None,
     quant: str | Iterable[str] | None = None,
     *,
+    app: str | None = None,
     runtime: str | None = None,
     publisher: str | None = None,
     mac: Text | None = None,
@@ -68,10 +76,10 @@ def table(
     >>> table("Qwen3.5-9B", "Q8_0").rows()[0]["file_bytes"]
     9527502048
     """
-    engine = None if runtime is None else registry.find_runtime(runtime)
+    engine = engine_asked(app, None if runtime is None else registry.find_runtime(runtime))
     models = [find_model(name, catalog) for name in dict.fromkeys(texts(model)) or all_models(catalog)]
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
-    quants = _quants(texts(quant), publisher, engine)
+    quants = files_of(texts(quant), publisher, engine)
     if all(given is None for given in (mac, macos, wired_limit, other, context)):
         return _sizes(models, quants, options, named=bool(texts(quant)))
     machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
@@ -81,20 +89,12 @@ def table(
     for name, chosen in by_runtime(quants).items():
         loader = registry.runtime(name)
         tokens = context_of(str(context or common.DEFAULT_CONTEXT), models[0])
-        grid = Grid(models, chosen, loader, [loader.settings(tokens, {})], [tokens], [machine], options)
+        grid = Grid(
+            models, chosen, loader, [started_with(app, name, {}).with_context(tokens)], [tokens], [machine], options
+        )
         results.append(sweep(grid._replace(speeds=speeds_of([machine]))))
     require_answers(results)
     return Needs(results)
-
-
-def _quants(names: Sequence[str], publisher: str | None, engine: str | None) -> list[Quant]:
-    if publisher is not None:
-        if names:
-            raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
-        return list(shelf.publishers()[find_publisher(publisher)].quants())
-    if names:
-        return list(dict.fromkeys(find_quant(name, engine) for name in names))
-    return shelf.own_quants(registry.format_of(engine or registry.names()[0]))
 
 
 def _sizes(models: Sequence[Model], quants: Sequence[Quant], options: Options, *, named: bool) -> Sizes:
@@ -120,6 +120,7 @@ QUESTION = Question(
         common.RUNTIME._replace(help="Whose recipes.", default=registry.names()[0]),
         common.MAC._replace(help="Say what running takes on this Mac, not how large files are.", default=""),
         *common.MACHINE[1:],
+        common.APP,
         common.CONTEXT,
         common.VISION,
         common.IMATRIX,
