@@ -145,8 +145,7 @@ def families() -> str:
         lines = [
             f"## {family}",
             held(names),
-            "| model | parameters | active | layers | loaded by | published count |\n"
-            "| --- | ---: | ---: | --- | --- | --- |",
+            "| model | parameters | active | layers | published count |\n| --- | ---: | ---: | --- | --- |",
         ]
         for name in names:
             lines[-1] += "\n" + family_row(name)
@@ -188,10 +187,8 @@ def family_row(name: str) -> str:
     """Return one model as a row."""
     model = catalogue.models()[name]
     known = next(row for row in question("models").ask(family=model.row.family).rows() if row["model"] == name)
-    architecture = catalogue.architectures()[model.blueprint.model_type]
-    loaded = [*(["llama.cpp"] if architecture.gguf else []), *architecture.tools]
     numbers = [f"{known[key] / 1e9:.1f}" for key in ("total_params", "active_params")]
-    return "| " + " | ".join([name, *numbers, layers(model.blueprint), ", ".join(loaded), model.row.numbers]) + " |"
+    return "| " + " | ".join([name, *numbers, layers(model.blueprint), model.row.numbers]) + " |"
 
 
 def layers(blueprint: Blueprint) -> str:
