@@ -88,5 +88,8 @@ class ClusterEngine(Protocol):
     def least_bytes(self, asked: Asked, division: Division, settings: Any) -> Sequence[int]:
         """Return a lower bound of that for each machine which never falls as the context grows."""
 
+    def notes(self, asked: Asked) -> Sequence[str]:
+        """Return what a user should know of this model under this engine."""
+
     def commands(self, asked: Asked, division: Division, quant: Quant, weights: Weights) -> Sequence[Command]:
         """Return the commands that start it."""

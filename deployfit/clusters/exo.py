@@ -171,6 +171,10 @@ class Exo:
         """Return all of it: nothing falls as the context grows."""
         return [RUNTIME.least_bytes(own, settings, HERE) for own in rank_blueprints(asked, division)]
 
+    def notes(self, asked: Asked) -> Sequence[str]:
+        """Return none beside those that are data."""
+        return []
+
     def commands(self, asked: Asked, division: Division, quant: Quant, weights: Weights) -> Sequence[Command]:
         """Return the commands that start it."""
         return exo_commands(asked, quant)

@@ -108,6 +108,10 @@ class LlamaCppRpc:
         least[-1] += host_bytes(blueprint, batch, cells)
         return least
 
+    def notes(self, asked: Asked) -> Sequence[str]:
+        """Return none beside those that are data."""
+        return []
+
     def commands(self, asked: Asked, division: Division, quant: Quant, weights: Weights) -> Sequence[Command]:
         """Return the commands that start it."""
         return llamacpp_commands(asked, division, quant, weights)

@@ -31,7 +31,8 @@ HERE = Options()
 class SplitRow(NamedTuple):
     """A row of `data/mlx_splits.csv`: where mlx-lm splits a type of models, "" for where it cannot.
 
-    `model` is the one that the row is for, "" for all of the type. `also_split` are roles beside the usual ones.
+    `model` is the one that the row is for, "" for all of the type. `also_split` are roles beside the usual ones. `note`
+    is what its users should know.
     """
 
     model_type: str
@@ -40,6 +41,7 @@ class SplitRow(NamedTuple):
     pipeline_at: str
     also_split: frozenset[str]
     repeats_kv: bool
+    note: str = ""
 
     def at(self, split: str) -> str:
         """Return the place in the library that splits so."""
@@ -54,11 +56,14 @@ def _split_row(row: Row) -> SplitRow:
         pipeline_at=row.text("pipeline_at", blank=True),
         also_split=frozenset(row.text("also_split", blank=True).split()),
         repeats_kv=row.flag("repeats_kv"),
+        note=row.text("note", blank=True),
     )
 
 
 SPLITS = Table(
-    "mlx_splits.csv", ["model_type", "model", "tensor_at", "pipeline_at", "also_split", "repeats_kv"], _split_row
+    "mlx_splits.csv",
+    ["model_type", "model", "tensor_at", "pipeline_at", "also_split", "repeats_kv", "note"],
+    _split_row,
 )
 
 
@@ -141,6 +146,11 @@ class MlxDistributed:
     def least_bytes(self, asked: Asked, division: Division, settings: MlxSettings) -> Sequence[int]:
         """Return all of it: nothing falls as the context grows."""
         return [RUNTIME.least_bytes(own, settings, HERE) for own in rank_blueprints(asked, division)]
+
+    def notes(self, asked: Asked) -> Sequence[str]:
+        """Return what is known of the model's type."""
+        note = row_of(asked.model).note
+        return [note] if note else []
 
     def commands(self, asked: Asked, division: Division, quant: Quant, weights: Weights) -> Sequence[Command]:
         """Return the commands that start it."""

@@ -44,6 +44,10 @@ class OneMac:
         """Return the runtime's own lower bound."""
         return [self._runtime.least_bytes(asked.model.blueprint, settings, asked.options)]
 
+    def notes(self, asked: Asked) -> Sequence[str]:
+        """Return none beside those that are data."""
+        return []
+
     def commands(self, asked: Asked, division: Division, quant: Quant, weights: Weights) -> Sequence[Command]:
         """Return none: one Mac is started as it is every day."""
         return []

@@ -295,6 +295,7 @@ def _fit(judge: ClusterJudge, quant: Quant, wanted: Wanted, needed: Sequence[Nee
 def _notes(answer: ClusterAnswer) -> Iterator[str]:
     asked = answer.asked
     yield from answer.weights.notes
+    yield from answer.engine.notes(asked)
     if answer.division.refusal:
         yield answer.division.refusal
     for number, layers in enumerate(answer.division.layers, start=1):

@@ -162,8 +162,8 @@ def built(model: Model) -> Any:
     return made
 
 
-def converted_bytes(model: Model, recipe: MlxRecipe) -> int:
-    """Return the bytes of a built model's tensors when mlx-lm has quantized it."""
+def quantized(model: Model, recipe: MlxRecipe) -> Any:
+    """Return a built model that mlx-lm has quantized."""
     made = built(model)
     if recipe.low is not None:
         low = recipe.low
@@ -174,7 +174,12 @@ def converted_bytes(model: Model, recipe: MlxRecipe) -> int:
         made, _ = quantize_model(
             made, config_json(model), low.group, low.bits, mode=low.mode, quant_predicate=predicate
         )
-    return tensor_bytes(made)
+    return made
+
+
+def converted_bytes(model: Model, recipe: MlxRecipe) -> int:
+    """Return the bytes of a built model's tensors when mlx-lm has quantized it."""
+    return tensor_bytes(quantized(model, recipe))
 
 
 def _leaves(caches: list[Any]) -> Iterator[Any]:
