@@ -30,6 +30,7 @@ from deployfit.questions import MODULES
 from deployfit.questions.question import Answered, Question
 from deployfit.report import formats, glossary
 from deployfit.runtimes import registry
+from deployfit.schema.documents import SHAPES, shape_of
 
 DOCS = Path(__file__).parent
 FIGURES = DOCS.parent / "tests" / "data"
@@ -52,7 +53,7 @@ def options() -> str:
         + "\n".join(f"| [`{name}`](#{name}) | {first_sentence(question(name).summary)} |" for name in MODULES),
     ]
     parts += [command(question(name)) for name in MODULES]
-    parts += ["## Settings of the engines", "Of `fit` and `sweep`; there they may be repeated."]
+    parts += ["## Settings of the engines", "Of `fit` and `sweep`; in `sweep` they may be repeated."]
     for name, parameters in registry.parameters().items():
         parts += [f"### {name}", table_of(parameters)]
     parts += [
@@ -254,6 +255,34 @@ def prose(text: str) -> Iterator[str]:
         yield f"```python\n{paragraph}\n```" if paragraph.startswith(">>>") else " ".join(paragraph.split())
 
 
+# JSON
+
+FORMATS = """\
+`--format json` of every command prints `{"schema": "deployfit/COMMAND/1", "rows": [...]}`; some have more beside the
+rows. `--format csv` has the same rows and columns, with lists and objects as JSON in their cells. Sizes are whole bytes
+and their names end in `_bytes`; what is not known is null (an empty cell), never 0. Fields may be added within a
+schema's version, never changed or taken away. `deployfit schema COMMAND` prints the JSON Schema of what is told here.
+
+`--output FILE` chooses the format by the end of its name: `.csv`, `.json`, `.parquet` (needs pyarrow), `.md`, `.html`,
+`.svg`, `.xml` (JUnit). A file is replaced as a whole or not at all.
+
+In a row of `fit` the columns of memory are sums of its `parts`; a part that belongs to no column is in the total and
+among the parts only. `total_bytes` is what is taken at the start, and `headroom_bytes = gpu_limit_bytes - reserve_bytes
+- total_bytes`. `parts` may come to hold names that are not listed here."""
+
+
+def json_page() -> str:
+    """Return every schema with its columns."""
+    parts = ["# JSON, CSV and the other formats", MADE, FORMATS]
+    for name in SHAPES:
+        lines = ["| field | kind | |", "| --- | --- | --- |"]
+        for row in question("schema").ask(document=name).rows():
+            kind = row["kind"] + (" or null" if row["null"] else "")
+            lines.append(f"| `{row['field']}` | {kind} | {flat(row['means'])} |")
+        parts += [f"## deployfit/{name}/1", f"{shape_of(name).means}.", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
+
+
 # Glossary
 
 
@@ -327,6 +356,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "options.md": options,
     "families.md": families,
     "python.md": python_reference,
+    "json.md": json_page,
     "glossary.md": glossary_page,
     "screen.svg": picture,
 }

@@ -74,7 +74,7 @@ def test_every_console_block_is_what_is_printed(path: Path, request: pytest.Fixt
         path.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["options.md", "families.md", "python.md", "glossary.md", "screen.svg"])
+@pytest.mark.parametrize("name", ["options.md", "families.md", "python.md", "json.md", "glossary.md", "screen.svg"])
 def test_what_is_made_of_the_program_is_todays(name: str, request: pytest.FixtureRequest) -> None:
     path = ROOT / "docs" / name
     made = generate().PAGES[name]()
@@ -187,12 +187,6 @@ def test_a_term_is_explained_once_in_a_sentence_or_two() -> None:
     for term in terms():
         assert term.sentence.endswith(".")
         assert 1 <= len(re.findall(r"[.](?: |$)", term.sentence)) <= 3, term
-
-
-def test_every_column_of_fit_is_described() -> None:
-    (row,) = fit("Qwen3.5-27B", "Q4_K_M", mac=32, context="4k").rows()
-    text = text_of(ROOT / "docs" / "json.md")
-    assert [column for column in row if f"`{column}`" not in text] == []
 
 
 def test_the_readme_is_short() -> None:
