@@ -34,6 +34,7 @@ RESET = "\x1b[0m"
 GAP = "  "
 LEAST_NAME = 14  # characters that a shortened name keeps
 ADDRESS = "Get it"  # what the line of an address is called
+LONG_WORD = 24  # characters, of which nothing more is hung
 NAME_WIDTH = 10  # of facts
 
 
@@ -78,7 +79,15 @@ def _lines(block: Block, screen: Screen) -> Iterator[str]:
 
 def _folded(text: str, width: int) -> list[str]:
     """Return a text in lines of whole words; textwrap does the same for a hundredth of an answer's time."""
-    return _joined(printable(text).split(), width, " ")
+    pieces: list[str] = []
+    follows = False  # a number does not stand alone on a line: it stays with the word before it
+    for word in printable(text).split():
+        follows = bool(pieces) and not follows and word[0].isdigit() and len(pieces[-1]) <= LONG_WORD
+        if follows:
+            pieces[-1] += f" {word}"
+        else:
+            pieces.append(word)
+    return _joined(pieces, width, " ")
 
 
 def _joined(pieces: Sequence[str], width: int, gap: str) -> list[str]:

@@ -1,0 +1,145 @@
+"""What people see: every command in a real terminal of three widths, each of its lines looked at."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import shlex
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from conftest import run
+
+from deployfit.report.document import Code, Document, Statement, Ways
+from deployfit.report.formats import Screen
+from deployfit.report.formats.text import render
+
+README = Path(__file__).parent.parent / "README.md"
+WIDE = 200
+WIDTHS = (60, 80, 120)
+MAC = ("--mac", "M2 Pro 32")
+COMMANDS = (
+    ("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", *MAC),
+    ("fit", "Qwen3.5-27B", "--quant", "unsloth:Q6_K", "--vision", "--explain", *MAC),
+    ("fit", "Qwen3.5-122B-A10B", "--quant", "Q4_K_M", *MAC),
+    ("fit", "Qwen3.5-35B-A3B", *MAC),
+    ("fit", "gpt-oss-20b", "--mac", "16"),
+    ("fit", "Qwen3.5-9B", "--app", "ollama", *MAC),
+    ("fit", "Qwen3.5-27B", "--brief", *MAC),
+    ("fit", "Qwen3.5-397B-A17B", "--quant", "4bit", "--mac", "2x M3 Ultra 256"),
+    ("plan", "Qwen3.5-27B", *MAC),
+    ("recommend", *MAC),
+    ("quants", "Qwen3.5-27B"),
+    ("table", "Qwen3.5-9B", "Qwen3.5-4B", *MAC),
+    ("sweep", "Qwen3.5-9B", "--quant", "Q4_K_M", *MAC),
+    ("models",),
+    ("macs",),
+)
+ESCAPES = re.compile("\x1b\\[[0-9;]*[a-zA-Z]")
+DRAWN = re.compile(r"[#|-]+|\\|\*|~")
+
+
+def of_readme() -> list[tuple[str, ...]]:
+    return [
+        tuple(shlex.split(line)) for line in re.findall(r"^\$ deployfit (.*)$", README.read_text("utf-8"), re.MULTILINE)
+    ]
+
+
+def in_terminal(words: tuple[str, ...], width: int, more: Mapping[str, str] = {}) -> str:
+    """Run deployfit in a terminal of its own and return all that it printed there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "TERM": "xterm-256color"} | more
+    with subprocess.Popen(
+        [sys.executable, "-m", "deployfit", *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        pieces = []
+        try:
+            while piece := os.read(ours, 65536):
+                pieces.append(piece)
+        except OSError:  # the terminal is gone with whoever wrote to it
+            pass
+        os.close(ours)
+    assert process.returncode == 0, b"".join(pieces)
+    return b"".join(pieces).decode().replace("\r\n", "\n")
+
+
+def words_of(text: str) -> set[str]:
+    return {word for word in text.split() if not DRAWN.fullmatch(word) and "~" not in word}
+
+
+@pytest.mark.parametrize("words", dict.fromkeys([*COMMANDS, *of_readme()]), ids=" ".join)
+def test_every_line_fits_and_nothing_is_broken(words: tuple[str, ...]) -> None:
+    whole = words_of(ESCAPES.sub("", in_terminal(words, WIDE)).rpartition("\r")[2])
+    for width in WIDTHS:
+        text = ESCAPES.sub("", in_terminal(words, width)).rpartition("\r")[2]
+        lines = text.splitlines()
+        longest = max(lines, key=len)
+        assert len(longest) <= width or " " not in longest.strip(), longest  # an address or a path stays whole
+        assert words_of(text) <= whole  # no word and no number that is but a piece of one
+        alone = [line for line in lines if re.fullmatch(r"\s*[0-9][0-9.,]*\s*", line)]
+        assert not alone
+
+
+def test_what_is_copied_is_whole_at_every_width() -> None:
+    command = "llama-server -hf unsloth/Qwen3.5-27B-GGUF:Q4_K_M --ctx-size 32768 --cache-type-k q8_0 --parallel 4"
+    document = Document("", [], [], [Code("Run it", command, "somewhere"), Ways("Ways", [("a way", command)])])
+    for width in (40, *WIDTHS):
+        shown = rendered(document, width)
+        for lead in ("Run it", "a way:"):
+            _, _, rest = shown.partition(lead)
+            copied = rest.replace("\\\n", " ").split("\n\n")[0].split("\nGet it")[0]
+            assert " ".join(copied.split()) == command
+
+
+def rendered(document: Document, width: int) -> str:
+    out = io.StringIO()
+    render(document, out, Screen(width))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("more", "has_colours"),
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"TERM": "dumb", "CLICOLOR_FORCE": "1"}, True),
+        ({"TERM": "dumb", "CLICOLOR_FORCE": "0"}, False),
+    ],
+)
+def test_colours_are_as_the_terminal_wants_them(more: dict[str, str], has_colours: bool) -> None:
+    shown = in_terminal(("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", *MAC, "--brief"), 80, more)
+    assert ("\x1b[32m" in shown) == has_colours
+    assert "Fits, " in ESCAPES.sub("", shown)
+
+
+def test_what_takes_long_says_so_on_a_terminal_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    words = ("sweep", "--mac", "64", "--output", str(tmp_path / "all.csv"))
+    shown = in_terminal(words, 80)
+    drawn = shown.split("\r\x1b[K")
+    assert drawn[0] == ""
+    assert {text.strip() for text in drawn[1:-1]} <= {f"{frame} working" for frame in "|/-\\"} | {""}
+    assert drawn[-1].startswith("written to")
+
+
+def test_a_number_stays_with_the_word_before_it() -> None:
+    document = Document("", [], [], [Statement("a context of 32,768 tokens in one cache of 4 slots with 512 at once")])
+    for width in range(40, 70):
+        assert not [line for line in rendered(document, width).splitlines() if line[0].isdigit()]
+
+
+def test_brief_and_explained_are_opposites() -> None:
+    done = run("fit", "Qwen3.5-27B", *MAC, "--brief", "--explain")
+    assert (done.returncode, done.stderr) == (2, "deployfit: --brief and --explain are opposites; leave one out\n")
