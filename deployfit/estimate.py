@@ -10,7 +10,8 @@ from deployfit.models import Model
 from deployfit.quants.weights import Options, Weights
 from deployfit.runtimes.runtime import MemoryPart, Runtime
 
-# The columns of a row of sizes: which parts each adds up. A part that is named in none has a column of its own.
+# The columns of a row of sizes: which parts each adds up. A part that is named in none is in the total and among the
+# parts only.
 COLUMNS: Mapping[str, Sequence[str]] = {
     "weights_bytes": ("weights",),
     "kv_cache_bytes": ("kv_cache",),
@@ -21,7 +22,6 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "mtp_bytes": ("draft_weights", "draft_kv_cache", "draft_state", "draft_compute", "draft_output"),
 }
 COLUMN_OF: Mapping[str, str] = {part: column for column, parts in COLUMNS.items() for part in parts}
-COMPUTE_UPPER = "compute_buffer_upper_bytes"
 
 
 class Estimate(NamedTuple):
@@ -38,15 +38,6 @@ class Estimate(NamedTuple):
     def total_bytes(self) -> int:
         """All parts at the start together."""
         return sum(part.nbytes for part in self.at_start)
-
-    @property
-    def later_bytes(self) -> int:
-        """The most that grows in use."""
-        return sum(part.upper_bytes for part in self.parts if part.later)
-
-    def machine_bytes(self, machine: int) -> int:
-        """Return what one machine holds at the start."""
-        return sum(part.nbytes for part in self.at_start if part.machine == machine)
 
     def bytes_of(self, *names: str) -> int:
         """Return the parts of these names together, at the start."""

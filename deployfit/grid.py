@@ -64,8 +64,8 @@ class Grid(NamedTuple):
 class GridResult(NamedTuple):
     """The answers. `refusals` says of what is MISSING why, each reason once.
 
-    `loaded_bytes` and `running_bytes` have the columns of sizes (PART_COLUMNS) on an axis of their own: what of the
-    weights is loaded, and what is allocated beside them.
+    `loaded_bytes` and `running_bytes` have the columns of sizes (PART_COLUMNS) on an axis of their own, and last the
+    parts that belong to none: what of the weights is loaded, and what is allocated beside them.
     """
 
     grid: Grid
@@ -159,6 +159,7 @@ class GridResult(NamedTuple):
 VERDICT_NAMES = np.array([verdict.value for verdict in VERDICTS], object)
 
 PARTS = list(PART_COLUMNS)
+SUMS = [*PARTS, ""]  # the last is of parts without a column
 CACHE, STATE = PARTS.index("kv_cache_bytes"), PARTS.index("recurrent_state_bytes")
 COLUMNS = (
     "model",
@@ -234,8 +235,8 @@ def sweep(grid: Grid) -> GridResult:
     refusals: dict[str, None] = {}
     weights = [[_weights(model, quant, grid.options, refusals) for quant in grid.quants] for model in grid.models]
     models, quants, settings, contexts, machines = grid.shape
-    loaded = np.full((models, quants, len(PARTS)), MISSING, np.int64)
-    running = np.full((models, settings, contexts, len(PARTS)), MISSING, np.int64)
+    loaded = np.full((models, quants, len(SUMS)), MISSING, np.int64)
+    running = np.full((models, settings, contexts, len(SUMS)), MISSING, np.int64)
     largest = np.full((models, quants, settings, machines), MISSING, np.int64)
     budgets = np.array([machine.budget_bytes for machine in grid.machines], np.int64)
     for m, model in enumerate(grid.models):
@@ -295,10 +296,10 @@ def _runs(grid: Grid, model: Model, settings: Any, refusals: dict[str, None]) ->
 
 def _columns(parts: Sequence[MemoryPart]) -> list[int]:
     """Return what is there at the start, added up by columns."""
-    sizes = dict.fromkeys(PARTS, 0)
+    sizes = dict.fromkeys(SUMS, 0)
     for part in parts:
         if not part.later:
-            sizes[COLUMN_OF[part.name]] += part.nbytes
+            sizes[COLUMN_OF.get(part.name, "")] += part.nbytes
     return list(sizes.values())
 
 
