@@ -135,11 +135,8 @@ def test_a_runtime_s_setting_stands_in_its_settings_and_in_what_applications_tak
     runtime: str, quant: str, option: str, copy: Copy
 ) -> None:
     settings = f"runtimes/{runtime}/settings.py"
-    copy.replace(
-        settings,
-        "\n    def with_context(self, tokens: int)",
-        "    dummy: int = 7\n\n    def with_context(self, tokens: int)",
-    )
+    method = "\n    def with_context(self, tokens: int)"
+    copy.replace(settings, method, f"    dummy: int = 7\n{method}")
     copy.replace(
         settings,
         "PARAMETERS: Sequence[Parameter] = (\n",

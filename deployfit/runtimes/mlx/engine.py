@@ -19,7 +19,7 @@ from deployfit.runtimes.mlx.caches import (
     why_not_quantized,
 )
 from deployfit.runtimes.mlx.prefill import prefill_bytes, prefill_upper_bytes, scores_bytes
-from deployfit.runtimes.mlx.settings import DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
+from deployfit.runtimes.mlx.settings import COLUMNS, DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.units import MIB, gb, gib
 
@@ -134,7 +134,7 @@ class Mlx:
 
     def columns(self, settings: MlxSettings) -> Mapping[str, int | str | bool | None]:
         """Return the settings by parameter."""
-        return {"kv_bits": settings.kv_bits, "prefill_step_size": settings.prefill_step_size}
+        return {name: getattr(settings, name) for name in COLUMNS}
 
     def thriftier(self, blueprint: Blueprint, settings: MlxSettings) -> Iterator[tuple[Mapping[str, str], MlxSettings]]:
         """Yield what needs less: a smaller prefill step costs speed, a quantized cache precision."""
