@@ -427,6 +427,21 @@ def test_what_an_engine_cannot_split_names_the_one_that_can(model: str, quant: s
     assert "can (" in done.stderr
 
 
+def test_recommendations_for_several_macs_fit_every_one_of_them() -> None:
+    done = run("recommend", "--mac", "2x M3 Ultra 256", "--context", "64k", "--places", "3", "--format", "json")
+    found = json.loads(done.stdout)["rows"]
+    assert len(found) == 3
+    for row in found:
+        assert row["mac"] == "2x M3 Ultra 256 GB"
+        answer = together(row["model"], row["recipe"], "2x M3 Ultra 256", context="64k")
+        assert answer.verdict.value == "fits"
+        assert row["total_bytes"] == answer.estimate.total_bytes
+        assert row["headroom_bytes"] == min(member.headroom_bytes for member in answer.members)
+        assert row["max_context_tokens"] == answer.max_context_tokens
+    refused = run("recommend", "--mac", "2x M3 Ultra 256", "--min-speed", "10")
+    assert (refused.returncode, "--min-speed" in refused.stderr) == (2, True)
+
+
 def test_one_mac_does_not_pay_for_clusters() -> None:
     code = (
         "import sys; from deployfit.questions.fit import fit; fit('Qwen3.5-27B', 'Q4_K_M', mac=32).text();"

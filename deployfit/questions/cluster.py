@@ -195,7 +195,7 @@ def fit_cluster(
         wanted = wanted._replace(split=needed[0].split)
     if len(cluster.machines) == 1:
         engine = OneMac(engine.runtime)
-    judge = _judge(model, cluster, engine, wanted)
+    judge = judge_together(model, cluster, engine, wanted)
     try:
         return _fit(judge, quant, wanted, needed, listed=listed)
     except InputError as error:
@@ -224,7 +224,8 @@ def check_wanted(wanted: Wanted, cluster: Cluster) -> None:
             raise InputError(f"what {param(name)} does on several Macs is not known; leave it out")
 
 
-def _judge(model: Model, cluster: Cluster, engine: ClusterEngine, wanted: Wanted) -> ClusterJudge:
+def judge_together(model: Model, cluster: Cluster, engine: ClusterEngine, wanted: Wanted) -> ClusterJudge:
+    """Return who answers for a model on these Macs; raise InputError, saying who can, where the engine cannot."""
     start, count = wanted.starts[engine.runtime], len(cluster.machines)
     settings = start.runtime.settings(context_of(start.context, model), {**start.chosen, **start.typed})
     if wanted.options.vision and engine.runtime == MLX:
@@ -410,7 +411,7 @@ def _runs_on(model: Model, quant: Quant, engine: ClusterEngine, wanted: Wanted, 
         return None
     for split in [wanted.split] if wanted.split else engine.splits:
         try:
-            together = _judge(model, cluster, engine, wanted._replace(tensor_split="", split=split))
+            together = judge_together(model, cluster, engine, wanted._replace(tensor_split="", split=split))
             if together.verdict(quant) is Verdict.FITS:
                 return split
         except InputError:

@@ -17,12 +17,14 @@ from deployfit.quants.weights import Options, Quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of
 from deployfit.questions.resolve import engines_of, machine_of, speeds, start_of, started_with, whole_number
+from deployfit.questions.several import Together, together_of
 from deployfit.runtimes import registry
 from deployfit.units import GIB
 from deployfit.verdict import Verdict, verdict_at
 from deployfit.words import numbers
 
 if TYPE_CHECKING:
+    from deployfit.hardware.cluster import Cluster
     from deployfit.ranking import Candidate, Cited, Recommendation, Wanted
     from deployfit.report.document import Document
 
@@ -44,8 +46,10 @@ class Recommendations(Answered, Sequence["Recommendation"]):
         wanted: Wanted,
         among: str,
         apps: Mapping[str, str],
+        cluster: Cluster | None = None,
     ) -> None:
         self.places, self.machine, self.wanted, self.among, self.apps = places, machine, wanted, among, apps
+        self.cluster = cluster  # the Macs, where they are several; `machine` is the first of them
 
     def __len__(self) -> int:
         return len(self.places)
@@ -57,7 +61,7 @@ class Recommendations(Answered, Sequence["Recommendation"]):
         """Return a row per place, and why it is there."""
         from deployfit.report.recommend import recommend_document
 
-        return recommend_document(self.places, self.machine, self.wanted, self.among, self.apps)
+        return recommend_document(self.places, self.machine, self.wanted, self.among, self.apps, self.cluster)
 
 
 def recommend(
@@ -88,16 +92,19 @@ def recommend(
     most = whole_number("places", str(places))
     if most < 1:
         raise InputError(f"{param('places')}: expected a whole number from 1, got 0")
-    machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
+    place = text_of(macos), text_of(wired_limit), text_of(other)
+    together = together_of(mac, runtime, None, None, macs_needed=False)
+    if together is not None:
+        if app is not None or min_speed is not None:
+            raise InputError(f"several Macs: leave out {param('app')} and {param('min_speed')}")
+        room = numbers.byte_size(str(min_headroom), "min_headroom", GIB)
+        return _on_several(together, place, runtime, numbers.context(str(context)), use, room, most, own=own)
+    machine = machine_of(text_of(mac), *place)
     least = _speed_of(min_speed, machine)
     wanted = _wanted(use, least, numbers.context(str(context)), machine)
     wanted = wanted._replace(min_headroom_bytes=numbers.byte_size(str(min_headroom), "min_headroom", GIB))
     engines = _engines(app, runtime)
-    cited = ranking.Cited(
-        catalogue.rows(ranking.EVIDENCE),
-        catalogue.rows(ranking.BITS),
-        frozenset(catalogue.rows(ranking.TESTED)),
-    )
+    cited = _cited()
     scores = ranking.best_scores(cited.scores, wanted.use)
     models = catalogue.models()
     scored = [models[model] for model in models if model in scores]
@@ -115,6 +122,53 @@ def recommend(
         found = ranking.recommend(every, wanted, cited)
     apps = {engine: start_of(app, engine, None, {}).app.name for engine in engines}
     return Recommendations(found[:most], machine, wanted, _among(cited, wanted), apps)
+
+
+def _on_several(
+    together: Together,
+    place: tuple[str | None, str | None, str | None],
+    runtime: str | None,
+    context_tokens: int,
+    use: str,
+    min_headroom_bytes: int,
+    most: int,
+    *,
+    own: bool,
+) -> Recommendations:
+    """Return what to run on several Macs together; how fast is not known, so speed decides nothing."""
+    from deployfit import ranking
+    from deployfit.questions.cluster import cluster_of
+    from deployfit.questions.recommend_together import NO_SPEED, Found
+
+    if len(together.macs) != 1:
+        raise InputError(f"{param('mac')}: name one set of Macs, such as '4x M3 Ultra 512'")
+    cluster = cluster_of(together.macs[0], *place)
+    wanted = _wanted(use, 0.0, context_tokens, cluster.machines[0])
+    wanted = wanted._replace(min_headroom_bytes=min_headroom_bytes, no_speed=NO_SPEED)
+    engines = [together.engine] if together.engine else _engines(None, runtime)
+    found = Found(cluster, context_tokens, engines, lambda *of: _files(*of, own=own))
+    models = catalogue.models()
+    scores = ranking.best_scores(_cited().scores, wanted.use)
+    places: list[Recommendation] = []
+    with suppress(InputError):  # perhaps a model without a score fits
+        places = ranking.recommend(
+            found.candidates([models[name] for name in models if name in scores]), wanted, _cited()
+        )
+    if sum(not each.bits.is_lossy for each in places) < most:
+        places = ranking.recommend(found.candidates(list(models.values())), wanted, _cited())
+    shown = [found.with_context(each) for each in places[:most]]
+    apps = {engine: start_of(None, found.runtime(engine), None, {}).app.name for engine in engines}
+    return Recommendations(shown, cluster.machines[0], wanted, _among(_cited(), wanted), apps, cluster)
+
+
+def _cited() -> Cited:
+    from deployfit import ranking
+
+    return ranking.Cited(
+        catalogue.rows(ranking.EVIDENCE),
+        catalogue.rows(ranking.BITS),
+        frozenset(catalogue.rows(ranking.TESTED)),
+    )
 
 
 def _engines(app: str | None, runtime: str | None) -> Sequence[str]:

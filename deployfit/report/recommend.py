@@ -7,6 +7,7 @@ from typing import Any
 
 from deployfit import catalogue
 from deployfit.basis import Basis
+from deployfit.hardware.cluster import Cluster
 from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS, LIMITS, default_limit, generation_of
 from deployfit.hardware.machine import Machine
 from deployfit.parameters import param
@@ -20,13 +21,22 @@ SCHEMA = "deployfit/recommend/1"
 
 
 def recommend_document(
-    places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: str, apps: Mapping[str, str]
+    places: Sequence[Recommendation],
+    machine: Machine,
+    wanted: Wanted,
+    among: str,
+    apps: Mapping[str, str],
+    cluster: Cluster | None = None,
 ) -> Document:
     """Return a row per place, sizes in bytes and speeds in tokens per second, and the reasons.
 
-    `apps`: the application that starts each runtime.
+    `apps`: the application that starts each runtime. `cluster`: the Macs, where they are several.
     """
     rows = [_row(each, machine, wanted, apps) for each in places]
+    if cluster is not None:
+        rows = [{**row, "mac": cluster.name} for row in rows]
+        among_and = [among, "to spare: on the Mac with the least; split as each engine does by itself (deployfit fit)"]
+        return of_rows(SCHEMA, rows, list(_blocks(places, machine, wanted, among_and, cluster)))
     started = f"as {' and '.join(dict.fromkeys(apps.values()))} start them"
     return of_rows(SCHEMA, rows, list(_blocks(places, machine, wanted, [among, started])))
 
@@ -62,12 +72,15 @@ def _row(each: Recommendation, machine: Machine, wanted: Wanted, apps: Mapping[s
 
 
 def _blocks(
-    places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: Sequence[str]
+    places: Sequence[Recommendation],
+    machine: Machine,
+    wanted: Wanted,
+    among: Sequence[str],
+    cluster: Cluster | None = None,
 ) -> Iterable[Block]:
     floor = f", at least {wanted.min_tps:g} tokens/s" if wanted.min_tps else ""
-    yield Heading(
-        f"What to run on {machine_name(machine)}", f"{wanted.use.name}, {wanted.context_tokens:,} tokens{floor}"
-    )
+    where = machine_name(machine) if cluster is None else f"{cluster.name}, macOS {machine.macos}"
+    yield Heading(f"What to run on {where}", f"{wanted.use.name}, {wanted.context_tokens:,} tokens{floor}")
     has_speed = any(each.candidate.speed for each in places)
     columns = [
         Column(""),
@@ -83,7 +96,7 @@ def _blocks(
     yield Table(columns, [_cells(number, each, has_speed=has_speed) for number, each in enumerate(places, start=1)])
     for number, each in enumerate(places, start=1):
         yield Bullets(f"{number}. {each.candidate.model.name}", each.reasons)
-    yield Bullets("Note", list(_notes(places, machine, wanted, among)))
+    yield Bullets("Note", list(_notes(places, None if cluster else machine, wanted, among)))
 
 
 def _cells(number: int, each: Recommendation, *, has_speed: bool) -> list[str]:
@@ -101,7 +114,9 @@ def _cells(number: int, each: Recommendation, *, has_speed: bool) -> list[str]:
     ]
 
 
-def _notes(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, among: Sequence[str]) -> Iterable[str]:
+def _notes(
+    places: Sequence[Recommendation], machine: Machine | None, wanted: Wanted, among: Sequence[str]
+) -> Iterable[str]:
     use = wanted.use
     yield from among
     if wanted.min_headroom_bytes:
@@ -117,7 +132,7 @@ def _notes(places: Sequence[Recommendation], machine: Machine, wanted: Wanted, a
         yield f"speed is not known: {wanted.no_speed}"
     for note in dict.fromkeys(speed.note for speed in speeds if speed.basis is Basis.ASSUMED):
         yield f"speed is assumed: {note}"
-    for line, named in _elsewhere(places, machine).items():
+    for line, named in _elsewhere(places, machine).items() if machine else ():
         yield f"{line}: {', '.join(named)}"
     yield f"not counted: the vision tower ({param('vision')} of fit), what a server's caches grow to"
     yield from dict.fromkeys(f"{each.bits.evidence}: {each.bits.source}" for each in places if each.bits.source)
