@@ -30,7 +30,8 @@ from peers_questions import (
 )
 from peers_table import NOT_ASKED, PEERS, NoAnswer, Peer, Reader
 
-from deployfit.catalog import models, recipes
+from deployfit.catalogue import models
+from deployfit.quants.gguf import gguf_recipes
 
 RUNS = 5
 PATIENCE = 300  # seconds; an installation may need them
@@ -44,7 +45,7 @@ def write_inputs(folder: Path) -> None:
         write_hub_cache(models()[name], folder / "hf")
     for name in ALL:
         for quant in ("Q4_K_M", "Q8_0") if name in BIG else ("Q4_K_M",):
-            written = write_gguf(models()[name], recipes()[quant], folder / f"{name}-{quant}.gguf")
+            written = write_gguf(models()[name], gguf_recipes()[quant], folder / f"{name}-{quant}.gguf")
             if name in BIG and written != (engine := quantized_bytes(name.removeprefix("Qwen3.5-"), quant)):
                 sys.exit(f"wrong input: {name} {quant}: {written} bytes of tensors, the engine says {engine}")
 

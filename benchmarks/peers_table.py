@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from peers_questions import CACHE, CONTEXTS, F16, GB, GIB, MLX, TOTAL, WEIGHTS, Question
 
-from deployfit.catalog import models
+from deployfit.catalogue import models
 
 
 class NoAnswer(Exception):
@@ -70,7 +70,7 @@ class Peer(NamedTuple):
         fields = {
             "gguf": folder / f"{question.model}-{question.quant}.gguf",
             "model": folder / question.model,
-            "hub": models()[question.model].hub_repo,
+            "hub": models()[question.model].row.hub_repo,
             "context": question.context,
             "quant": "mlx-4bit" if question.quant == MLX else question.quant,
             "lower": question.quant.lower(),

@@ -8,6 +8,11 @@ import subprocess
 import sys
 import time
 from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deployfit.grid import Grid
+    from deployfit.verdict import Verdict
 
 AIM = 1_000_000  # estimates a second, on one core
 RUNS = 7
@@ -16,33 +21,37 @@ CHECKED = 300
 # What a cold process does: it reads the catalogue, weighs every recipe of every model, replays the allocator for every
 # KV type, and finds verdicts and largest contexts.
 GRIDS = {
-    "llama.cpp": ("llama.cpp", "kv-type", ("f16", "q8_0", "q4_0"), 64),
-    "mlx": ("mlx", "kv-bits", ("16", "8", "4"), 128),
+    "llama.cpp": ("kv_type", ("f16", "q8_0", "q4_0"), 64),
+    "mlx": ("kv_bits", ("16", "8", "4"), 128),
 }
 
 
-def grid_of(name: str):
-    from deployfit import ask, catalog
+def grid_of(name: str) -> Grid:
+    from deployfit import catalogue
     from deployfit.grid import Grid
-    from deployfit.quants.find import FORMAT_OF, own_quants
+    from deployfit.hardware.mac import MACS
+    from deployfit.quants import shelf
+    from deployfit.questions.resolve import machine_of, started_with
+    from deployfit.runtimes import registry
 
-    runtime, option, values, contexts = GRIDS[name]
-    sizes = sorted({size for row in catalog.macs() for size in row.memory_gib})
+    setting, values, contexts = GRIDS[name]
+    sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
     return Grid(
-        models=list(ask.all_models().values()),
-        quants=own_quants(ask.SHELF, FORMAT_OF[runtime]),
-        settings=[ask.settings_of(runtime, 1, {option: value}) for value in values],
+        models=list(catalogue.models().values()),
+        quants=shelf.own_quants(registry.format_of(name)),
+        runtime=registry.runtime(name),
+        settings=[started_with(None, name, {setting: value}) for value in values],
         contexts=[262_144 // contexts * (step + 1) for step in range(contexts)],
-        places=[ask.find_place(str(size), macos, None) for size in sizes for macos in ("15", "26")],
+        machines=[machine_of(str(size), macos) for size in sizes for macos in ("15", "26")],
     )
 
 
 def check(name: str) -> int:
     """Exit unless the sweep that is going to be timed says what `fit` says; return how many answers it has."""
-    from deployfit.catalog import gpu_limits, speeds
     from deployfit.errors import InputError
     from deployfit.grid import MISSING, VERDICTS, sweep
-    from deployfit.verdict import Fit, Question
+    from deployfit.questions.resolve import judge_of
+    from deployfit.verdict import Run
 
     grid = grid_of(name)
     swept = sweep(grid)
@@ -50,18 +59,18 @@ def check(name: str) -> int:
     for _ in range(CHECKED):
         m, q, s, c, p = (chance.randrange(count) for count in grid.shape)
         how = grid.settings[s].with_context(grid.contexts[c])
+        expected: tuple[int, Verdict | None, int]
         try:
-            answer = Fit(Question(grid.models[m], how, grid.places[p]), [], gpu_limits(), speeds()).answer(
-                grid.quants[q]
-            )
+            answer = judge_of(Run(grid.models[m], grid.runtime, how, grid.machines[p])).answer(grid.quants[q])
         except InputError:
             expected = (MISSING, None, MISSING)
         else:
             expected = (answer.estimate.total_bytes, answer.verdict, answer.max_context_tokens)
         code = swept.verdicts[m, q, s, c, p]
         verdict = None if code == MISSING else VERDICTS[code]
-        if (swept.total_bytes[m, q, s, c], verdict, swept.max_context_tokens[m, q, s, p]) != expected:
-            sys.exit(f"wrong answer: {name}, point {m, q, s, c, p}: fit says {expected}")
+        found = (int(swept.total_bytes[m, q, s, c]), verdict, int(swept.max_context_tokens[m, q, s, p]))
+        if found[:2] != expected[:2] or (expected[1] and found[2] != expected[2]):
+            sys.exit(f"wrong answer: {name}, point {m, q, s, c, p}: fit says {expected}, the sweep {found}")
     return swept.answered
 
 
