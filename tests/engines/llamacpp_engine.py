@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import llama_cpp.llama_cpp as llama
 
-from deployfit.runtimes.llamacpp import BATCH, LlamaCppSettings
+from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 
+BATCH = 2048  # as the programs start
 FILE_TYPE = "LLAMA_FTYPE_MOSTLY_"
 MIB_WRITTEN = 2**20 / 100  # sizes are logged as MiB with two decimals
 TENSOR = re.compile(r"\[ *\d+/ *(\d+)\] (\S+) +- \[([\d, ]+)\], type = +(\w+), size = [^(\n]*(?:\((\w+)\))?\n")
