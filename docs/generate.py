@@ -205,6 +205,17 @@ def layers(blueprint: Blueprint) -> str:
 # Python
 
 
+EXAMPLE = """\
+```python
+from deployfit import fit, plan, recommend
+
+(answer,) = fit("Qwen3.5-27B", "Q4_K_M", mac=32, context="32k", app="llama-bench")
+assert answer.verdict.value == "fits" and answer.estimate.total_bytes == 19_424_860_192
+assert plan("Qwen3.5-27B", "Q4_K_M", mac=32, app="llama-bench").plan.rows[0].max_context_tokens[0] == 125_440
+frame = recommend(mac="M2 Pro 32", context="64k").frame()  # a pandas DataFrame
+```"""
+
+
 def python_reference() -> str:
     """Return the public names with signatures and docstrings."""
     parts = [
@@ -218,6 +229,7 @@ def python_reference() -> str:
         "and shows itself as a table, in a notebook as HTML. `import deployfit` costs nothing; numpy is imported by"
         " `sweep`, pandas by `.frame()`, huggingface_hub by what asks the Hub.",
     ]
+    parts.append(EXAMPLE)
     for name in deployfit.__all__:
         found = getattr(deployfit, name)
         parts.append(f"## {name}")
@@ -252,7 +264,7 @@ def plain(annotated: str) -> str:
 def prose(text: str) -> Iterator[str]:
     """Yield the paragraphs of a docstring, examples as code."""
     for paragraph in text.split("\n\n"):
-        yield f"```python\n{paragraph}\n```" if paragraph.startswith(">>>") else " ".join(paragraph.split())
+        yield f"```pycon\n{paragraph}\n```" if paragraph.startswith(">>>") else " ".join(paragraph.split())
 
 
 # JSON
@@ -327,15 +339,15 @@ def picture() -> str:
     lines = [f"$ deployfit {asked}", *printed.rstrip("\n").split("\n")]
     width, height = round(80 * CHARACTER + 2 * EDGE), len(lines) * LINE + 2 * EDGE
     drawn = "\n".join(
-        f'<text x="{EDGE}" y="{EDGE + LINE * number + 13}">{"".join(spans(line))}</text>'
+        f'<text xml:space="preserve" x="{EDGE}" y="{EDGE + LINE * number + 13}">{"".join(spans(line))}</text>'
         for number, line in enumerate(lines)
         if line
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">\n'
         f'<rect width="{width}" height="{height}" rx="8" fill="#0d1117"/>\n'
-        '<g font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14" fill="#e6edf3"'
-        f' xml:space="preserve">\n{drawn}\n</g>\n</svg>\n'
+        '<g font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14" fill="#e6edf3">'
+        f"\n{drawn}\n</g>\n</svg>\n"
     )
 
 

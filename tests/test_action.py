@@ -42,11 +42,11 @@ def ask(runner: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
 def test_the_action_without_a_model_checks_the_estimates(runner: Path) -> None:
     done = ask(runner, args="--publisher ollama")
     assert done.returncode == 0, done.stderr
-    assert "8 published sizes: 3 exact" in done.stdout
-    assert "### deployfit check" in (runner / "summary.md").read_text(encoding="utf-8")
+    assert "None of 8 published sizes outside their tolerance" in done.stdout
+    assert "**deployfit check**" in (runner / "summary.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("mac", "code", "verdict"), [("32", 0, "fits: "), ("16", 3, "does not fit: ")])
+@pytest.mark.parametrize(("mac", "code", "verdict"), [("32", 0, "Fits, "), ("16", 3, "Does not fit, ")])
 def test_the_action_fails_where_a_model_no_longer_fits(mac: str, code: int, verdict: str, runner: Path) -> None:
     done = ask(runner, model="Qwen3.5-27B", quant="unsloth:Q4_K_M", mac=mac, args="--context 16k --macos 26")
     assert done.returncode == code, done.stderr
@@ -83,12 +83,13 @@ def test_hooks_run_what_they_say(hook: str, words: str, code: int) -> None:
     assert done.returncode == code, done.stderr
 
 
-def test_the_readme_s_examples_name_what_exists() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_examples_of_the_documents_name_what_exists() -> None:
+    text = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
     action, hooks = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
     (step,) = action["jobs"]["fits"]["steps"]
     assert set(step["with"]) <= set(INPUTS)
-    (hook,) = hooks["repos"][0]["hooks"]
-    assert hook["id"] in HOOKS
-    done = run(*HOOKS[hook["id"]]["entry"].split()[1:], *hook["args"])
+    assert all(f"`{name}`" in text for name in INPUTS)
+    named = hooks["repos"][0]["hooks"]
+    assert {hook["id"] for hook in named} == set(HOOKS)
+    done = run(*HOOKS[named[0]["id"]]["entry"].split()[1:], *named[0]["args"])
     assert done.returncode == 0, done.stderr
