@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from deployfit.estimate import estimate
 from deployfit.grid import MISSING, Grid, sweep
+from deployfit.hardware.cluster import Cluster
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
@@ -37,6 +38,12 @@ class Plan(NamedTuple):
     rows: tuple[PlanRow, ...]
     refusals: tuple[str, ...]  # why recipes or settings that were asked for are not there
     no_speed: str  # why no speed can be said, "" if one can
+    cluster: Cluster | None = None  # the Macs, where they are several; `machine` is the first of them
+
+    @property
+    def machines(self) -> Sequence[Machine]:
+        """The Mac, or all of them."""
+        return self.cluster.machines if self.cluster else (self.machine,)
 
 
 def make_plan(
@@ -64,6 +71,7 @@ def make_plan(
             estimate(model, weights, runtime, start, options),
             runtime=runtime.name,
             sequences=runtime.sequences(start),
+            states=runtime.states(model.blueprint, start, options),
             context_tokens=1,
             mtp=options.mtp,
         )

@@ -442,6 +442,16 @@ def test_recommendations_for_several_macs_fit_every_one_of_them() -> None:
     assert (refused.returncode, "--min-speed" in refused.stderr) == (2, True)
 
 
+def test_a_plan_for_several_macs_has_the_contexts_of_fit() -> None:
+    done = run("plan", "Qwen3.5-122B-A10B", "--quant", "Q8_0", "--mac", "2x M4 Max 128", "--format", "json")
+    found = json.loads(done.stdout)["rows"]
+    assert [row["kv_type_k"] for row in found] == ["f16", "q8_0", "q4_0"]
+    for row in found:
+        answer = together("Qwen3.5-122B-A10B", "Q8_0", "2x M4 Max 128", kv_type=row["kv_type_k"])
+        assert row["max_context_tokens"] == answer.max_context_tokens
+        assert row["mac"] == "2x M4 Max 128 GB"
+
+
 def test_one_mac_does_not_pay_for_clusters() -> None:
     code = (
         "import sys; from deployfit.questions.fit import fit; fit('Qwen3.5-27B', 'Q4_K_M', mac=32).text();"

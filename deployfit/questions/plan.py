@@ -13,6 +13,7 @@ from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of, texts
 from deployfit.questions.resolve import engine_asked, find_model, machine_of, quants_of, speeds, start_of, started_with
+from deployfit.questions.several import EXO, EXO_RUNTIME, together_of
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def plan(
 
     found = find_model(model, catalog)
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
+    together = together_of(mac, runtime, None, None, macs_needed=False)
+    runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
     runtime = engine_asked(app, runtime)
     asked = quants_of(texts(quant), runtime)
     if len(asked) > 1:
@@ -78,9 +81,17 @@ def plan(
             raise InputError(f"no file of {known.name} is known for {found.name}; name recipes with {param('quant')}")
     elif not chosen:
         chosen = [each for each in shelf.own_quants(registry.format_of(name)) if each.advisable(found, options)]
+    place = text_of(macos), text_of(wired_limit), text_of(other)
+    if together is not None:
+        from deployfit.questions.plan_together import plan_together
+
+        if app is not None:
+            raise InputError(f"several Macs: leave out {param('app')}")
+        made = plan_together(found, chosen, name, together, place, options)
+        return Contexts(made, start_of(None, name, None, {}).app)
     engine = registry.runtime(name)
     columns = [started_with(app, name, typed) for typed in engine.planned]
-    machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
+    machine = machine_of(text_of(mac), *place)
     made = make_plan(found, chosen, engine, columns, machine, options, speeds())
     if not made.rows or not made.columns:
         raise InputError(made.refusals[0])

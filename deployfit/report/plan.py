@@ -29,14 +29,14 @@ def _rows(plan: Plan, app: App) -> list[dict[str, Any]]:
             "app": app.name,
             "app_version": app.version,
             "format": row.weights.format,
-            "mac": plan.machine.mac.name,
+            "mac": plan.cluster.name if plan.cluster else plan.machine.mac.name,
             "macos": plan.machine.macos,
             **all_columns(plan.runtime.columns(settings)),
             "tensor_bytes": row.weights.tensor_bytes,
             "file_bytes": row.weights.file_bytes,
             "weights_basis": row.weights.basis.value,
-            "gpu_limit_bytes": plan.machine.limit.limit_bytes,
-            "reserve_bytes": plan.machine.reserve_bytes,
+            "gpu_limit_bytes": sum(each.limit.limit_bytes for each in plan.machines),
+            "reserve_bytes": sum(each.reserve_bytes for each in plan.machines),
             "max_context_tokens": context or None,
             "decode_tps": None if row.speed is None else four_digits(row.speed.decode.tps),
         }
@@ -46,9 +46,10 @@ def _rows(plan: Plan, app: App) -> list[dict[str, Any]]:
 
 
 def _blocks(plan: Plan, app: App) -> Iterable[Block]:
+    macs = f"{plan.cluster.name}, macOS {plan.machine.macos}" if plan.cluster else machine_name(plan.machine)
     yield Heading(
-        f"{plan.model.name} on {machine_name(plan.machine)}: the largest context that fits, in tokens",
-        f"{app.title} ({app.version})",
+        f"{plan.model.name} on {macs}: the largest context that fits, in tokens",
+        plan.runtime.name if plan.cluster else f"{app.title} ({app.version})",
     )
     fitting = [row for row in plan.rows if row.fits]
     has_speed = any(row.speed is not None for row in plan.rows)
@@ -73,9 +74,10 @@ def _blocks(plan: Plan, app: App) -> Iterable[Block]:
         yield Table(columns, rows)
     else:
         least = plan.rows[0].weights
+        room = sum(each.budget_bytes for each in plan.machines)
         yield Statement(
             f" fits: the smallest, {least.recipe}, has {gib(least.text_bytes)} GiB of weights alone, and"
-            f" {gib(max(0, plan.machine.budget_bytes))} GiB are left for a model after the reserve.",
+            f" {gib(max(0, room))} GiB are left for a model after the reserve.",
             "Nothing",
             Tone.BAD,
         )
