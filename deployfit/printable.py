@@ -27,24 +27,3 @@ def printable(text: str) -> str:
         if order in text:
             text = text.replace(order, shown)
     return text
-
-
-def printable_lines(text: str) -> str:
-    r"""Return a text of several lines with each of them made printable; only `\n` ends a line.
-
-    >>> printable_lines("a\u2028b\nc\x07")
-    'a\\u2028b\nc\\x07'
-    """
-    return "\n".join(map(printable, text.split("\n")))
-
-
-def encodable(text: str, encoding: str | None) -> str:
-    r"""Return a text with what an encoding cannot hold spelled out.
-
-    >>> print(encodable("日本 27B", "latin-1"))
-    \u65e5\u672c 27B
-    """
-    try:
-        return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
-    except (LookupError, UnicodeError):
-        return text.encode("ascii", "backslashreplace").decode("ascii")

@@ -26,7 +26,7 @@ from deployfit.words.models import model_named
 from deployfit.words.named import Named, PublishedName
 from deployfit.words.near import is_typo
 from deployfit.words.numbers import TRAINED, byte_size, context, contexts, speed, whole_number, wired_limit
-from deployfit.words.quants import quant_list, quant_words
+from deployfit.words.quants import quant_words
 from deployfit.words.references import reference
 from deployfit.words.text import key, undotted, words
 
@@ -450,11 +450,6 @@ def test_recipes_that_are_several() -> None:
     assert quant_words("Q4_K_M", "MLX").format == "GGUF"  # what the runtime does not load is said elsewhere
 
 
-def test_lists_of_recipes() -> None:
-    assert [quant.text for quant in quant_list("Q4, unsloth:q8_0 ,4bit,Q4_K_M")] == ["Q4_K_M", "unsloth:Q8_0", "4bit"]
-    assert refusal(lambda: quant_list("Q4,,Q8")) == "--quant: expected recipes with commas between, got 'Q4,,Q8'"
-
-
 # Macs
 
 SOLD = sorted({(row.chip, size) for row in rows(MACS) for size in row.memory_gib})
@@ -644,7 +639,7 @@ ANYTHING = st.one_of(
 @settings(max_examples=300, deadline=None)
 @given(ANYTHING)
 def test_whatever_is_typed_is_answered_or_refused_in_a_line(text: str) -> None:
-    for read in (named, quant_words, quant_list, mac, contexts, wired_limit, speed, reference):
+    for read in (named, quant_words, mac, contexts, wired_limit, speed, reference):
         try:
             read(text)
         except InputError as refused:

@@ -80,11 +80,6 @@ class Weights(NamedTuple):
         return self.bytes_of(Part.VISION)
 
     @property
-    def embedding_bytes(self) -> int:
-        """The text model's tables of which a token reads one row."""
-        return sum(each.total_bytes for each in self.classes if each.part is Part.TEXT and each.role in EMBEDDINGS)
-
-    @property
     def expert_bytes(self) -> int:
         """The text model's routed experts."""
         return sum(each.total_bytes for each in self.classes if each.part is Part.TEXT and each.is_experts)

@@ -15,7 +15,6 @@ from deployfit.quants import shelf
 from deployfit.quants.weights import Options, Quant, Weights, nominal_bits
 from deployfit.questions.resolve import judge_of
 from deployfit.ranking import BITS, evidence_of
-from deployfit.runtimes import registry
 from deployfit.units import GIB
 from deployfit.verdict import Judge, Run, Verdict, verdict_at
 
@@ -50,10 +49,10 @@ def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights]
     for quant in quants:
         try:
             weights = judge.weights(quant)
-            total = judge.estimate(weights).total_bytes
+            needed = judge.estimate(weights)
         except DeployfitError:
             continue
-        if verdict_at(run.machine, total) is Verdict.FITS:
+        if verdict_at(run.machine, needed.total_bytes, needed.usual_bytes) is Verdict.FITS:
             fitting.append((quant, weights))
     return min(fitting, key=lambda pair: (rank_of(pair[1])[0], -pair[1].text_bytes), default=None)
 
@@ -100,8 +99,3 @@ def _machines(machine: Machine) -> Iterator[Machine]:
         if size * GIB > machine.mac.memory_bytes:
             mac = Mac(chip="", memory_bytes=size * GIB)
             yield Machine(mac, machine.macos, default_limit(mac, machine.macos, catalogue.rows(LIMITS)))
-
-
-def every_format() -> list[str]:
-    """Return the formats that runtimes load, each runtime's usual one."""
-    return [registry.format_of(name) for name in registry.names()]

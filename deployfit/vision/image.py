@@ -10,7 +10,6 @@ from typing import NamedTuple
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import param
 
-MEGAPIXEL = 10**6
 PHOTO = (4, 3)  # the shape of an image of which only the megapixels are known: most cameras'
 
 # llama.cpp reads images with stb_image, which wants three bytes a pixel in 31 bits, and no longer side than this. No

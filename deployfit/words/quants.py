@@ -78,18 +78,6 @@ def quant_words(text: str, format_name: str | None = None) -> QuantWords:
     return found._replace(publisher=publisher or None)
 
 
-def quant_list(text: str, format_name: str | None = None) -> tuple[QuantWords, ...]:
-    """Return the recipes of a list with commas, each once.
-
-    >>> [quant.name for quant in quant_list("Q4_K_M, q5,Q4_K_M")]
-    ['Q4_K_M', 'Q5_K_M']
-    """
-    items = text.split(",")
-    if not all(item.strip() for item in items):
-        raise InputError(f"{param('quant')}: expected recipes with commas between, got {quoted(text)}")
-    return tuple(dict.fromkeys(quant_words(item, format_name) for item in items))
-
-
 def _divided(typed: str) -> tuple[str, str, str]:
     """Return publisher, mark and name; without a mark all is the name."""
     for mark in ":/":
