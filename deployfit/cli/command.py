@@ -71,13 +71,23 @@ def _parameter(asked: Parameter, question: Question) -> click.Parameter:
             metavar=f"[{asked.takes}]..." if asked.many else asked.takes,
             required=not asked.many,
             nargs=-1 if asked.many else 1,
+            shell_complete=_offered,
         )
     spelled = option(asked.name)
     help_text = asked.help + (f"  [default: {asked.default}]" if asked.default else "")
     if not asked.takes:
         names = f"{spelled}/--no-{spelled[2:]}" if asked.off else spelled
         return click.Option([names, asked.name], is_flag=True, default=None, help=help_text)
-    return click.Option([spelled, asked.name], metavar=asked.takes, multiple=asked.many, help=help_text)
+    return click.Option(
+        [spelled, asked.name], metavar=asked.takes, multiple=asked.many, help=help_text, shell_complete=_offered
+    )
+
+
+def _offered(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Return what a shell is to offer; a shell asks, and hardly anybody else."""
+    from deployfit.cli.completion import offered
+
+    return list(offered(ctx, param, incomplete))
 
 
 def _shown(answer: Answered, document: Document, question: Question, name: str, output: str | None) -> int:

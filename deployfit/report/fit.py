@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deployfit.basis import Basis
+from deployfit.estimate import WORKING
 from deployfit.hardware.machine import Machine
 from deployfit.parameters import option
 from deployfit.questions.commands import next_step
@@ -87,7 +88,8 @@ def fit_row(fit: Fit) -> dict[str, Any]:
         "tensor_bytes": weights.tensor_bytes,
         "file_bytes": weights.file_bytes,
         **needed.columns,
-        "compute_buffer_upper_bytes": needed.upper_bytes_of("compute"),
+        "compute_buffer_upper_bytes": needed.upper_bytes_of(*WORKING),
+        **all_extra_columns(run),
         "total_bytes": needed.total_bytes,
         "gpu_limit_bytes": machine.limit.limit_bytes,
         "reserve_bytes": machine.reserve_bytes,
@@ -151,6 +153,15 @@ def all_columns(known: Mapping[str, Any]) -> dict[str, Any]:
     return {**names, **known}
 
 
+EXTRA_COLUMNS = ("checkpoint_bytes", "checkpoint_bytes_per_token")  # of runtimes that have such things
+
+
+def all_extra_columns(run: Run) -> dict[str, int | None]:
+    """Return sizes of which the parts say only how much they are together; None where a runtime has no such thing."""
+    known = run.runtime.extra_columns(run.model.blueprint, run.settings, run.options)
+    return {**dict.fromkeys(EXTRA_COLUMNS), **known}
+
+
 def image_columns(run: Run) -> dict[str, int | None]:
     """Return the tokens of all images together, and the size that the largest is seen at; None without images."""
     tower, images = run.model.blueprint.vision, run.options.images
@@ -193,9 +204,11 @@ def machine_name(machine: Machine) -> str:
 def _brief(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
     """Yield a line for each answer, of a list one for the choice."""
     chosen = [fit for fit in fits if fit.chosen] if listed else []
+    several = len({fit.answer.run.machine for fit in fits}) > 1
     for fit in chosen or (fits[:1] if listed else fits):
         answer = fit.answer
-        told = [f" {answer.weights.recipe}", f"{answer.max_context_tokens:,} tokens"]
+        place = f" on {answer.run.machine.mac.name}" if several else ""
+        told = [f" {answer.run.model.name} {answer.weights.recipe}{place}", f"{answer.max_context_tokens:,} tokens"]
         if answer.speed:
             told.append(f"{tps(answer.speed.decode.tps)} tokens/s")
         yield Statement("; ".join(told), verdict_sentence(answer), TONES[answer.verdict])
@@ -266,9 +279,10 @@ def verdict_sentence(answer: Answer) -> str:
     """Return the verdict with what is left or missing, as the beginning of a sentence."""
     spare = answer.headroom_bytes
     over = answer.estimate.total_bytes - answer.run.machine.limit.limit_bytes
+    tight = "use outgrows the memory" if spare >= 0 else f"{gib(-spare, 1)} GiB into the reserve"
     return {
         Verdict.FITS: f"Fits, {gib(spare, 1)} GiB to spare:",
-        Verdict.TIGHT: f"Tight, {gib(-spare, 1)} GiB into the reserve:",
+        Verdict.TIGHT: f"Tight, {tight}:",
         Verdict.NEEDS_RAISED_LIMIT: f"Needs a raised limit, {gib(over, 1)} GiB over it:",
         Verdict.DOES_NOT_FIT: f"Does not fit, {gib(over, 1)} GiB over the limit:",
         Verdict.UNKNOWN: "Not known:",

@@ -1,0 +1,91 @@
+"""What a shell offers for the values of options and arguments, by the parameter's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from click import Context, Parameter
+
+from deployfit.errors import InputError
+
+
+def offered(ctx: Context, param: Parameter, incomplete: str) -> list[str]:
+    """Return the known values that begin as typed, whatever the case; none where the values are not a list.
+
+    >>> from click import Argument, Command
+    >>> offered(Context(Command("fit")), Argument(["model"]), "qwen3.5-2")
+    ['Qwen3.5-2B', 'Qwen3.5-27B']
+    """
+    begun = incomplete.casefold()
+    values = VALUES[param.name](ctx) if param.name in VALUES else ()
+    return [value for value in dict.fromkeys(values) if value.casefold().startswith(begun)]
+
+
+def _models(ctx: Context) -> Iterable[str]:
+    from deployfit import catalogue
+
+    return catalogue.models().rows
+
+
+def _quants(ctx: Context) -> Iterable[str]:
+    from deployfit.quants import shelf
+    from deployfit.questions.choices import published_files
+    from deployfit.questions.resolve import find_model
+    from deployfit.runtimes import registry
+
+    own = [quant.name for name in registry.names() for quant in shelf.own_quants(registry.format_of(name))]
+    named = ctx.params.get("model") or next(iter(ctx.args), "")  # an option that lacks its value stops the parser
+    try:
+        model = find_model(named)
+    except InputError:
+        return own
+    return [
+        *(quant.name for name in registry.names() for quant in published_files(model, registry.format_of(name))),
+        *own,
+    ]
+
+
+def _macs(ctx: Context) -> Iterable[str]:
+    """Yield chips with their memory as one word, which needs no quotes."""
+    from deployfit import catalogue
+    from deployfit.hardware.mac import MACS
+
+    for row in catalogue.rows(MACS):
+        for size in row.memory_gib:
+            yield f"{row.chip.casefold().replace(' ', '')}-{size}"
+
+
+def _apps(ctx: Context) -> Iterable[str]:
+    from deployfit import catalogue
+    from deployfit.apps import APPS
+
+    return [app.name for app in catalogue.rows(APPS)]
+
+
+def _publishers(ctx: Context) -> Iterable[str]:
+    from deployfit.quants import shelf
+
+    return shelf.publishers()
+
+
+def _runtimes(ctx: Context) -> Iterable[str]:
+    from deployfit.runtimes import registry
+
+    return registry.names()
+
+
+def _formats(ctx: Context) -> Iterable[str]:
+    from deployfit.report import formats
+
+    return formats.names()
+
+
+VALUES: Mapping[str, Callable[[Context], Iterable[str]]] = {
+    "model": _models,
+    "quant": _quants,
+    "mac": _macs,
+    "app": _apps,
+    "publisher": _publishers,
+    "runtime": _runtimes,
+    "format": _formats,
+}

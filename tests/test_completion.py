@@ -1,0 +1,42 @@
+"""What a shell offers: bash's own protocol, as click speaks it, asked of the program."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from conftest import run
+
+
+def offered(*words: str) -> list[str]:
+    typed = ["deployfit", *words]
+    more = {"_DEPLOYFIT_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(typed), "COMP_CWORD": str(len(typed) - 1)}
+    done = run(env=os.environ | more)
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "some", "none"),
+    [
+        (("re",), ["recommend", "refresh"], ["fit"]),
+        (("fit", "gpt-oss"), ["gpt-oss-20b", "gpt-oss-120b"], ["Qwen3.5-27B"]),
+        (("fit", "Qwen3.5-27B", "--quant", "unsloth:Q4"), ["unsloth:Q4_K_M"], ["Q4_K_M", "unsloth:Q5_K_M"]),
+        (("fit", "gpt-oss-20b", "--quant", "ggml"), ["ggml-org:MXFP4"], []),
+        (("fit", "Qwen3.5-27B", "--mac", "m4m"), ["m4max-64", "m4max-128"], ["m4max-24", "m4-16"]),
+        (("fit", "Qwen3.5-27B", "--app", ""), ["ollama", "llama-server", "lmstudio"], []),
+        (("fit", "Qwen3.5-27B", "--publisher", "un"), ["unsloth"], ["bartowski"]),
+        (("plan", "Qwen3.5-27B", "--runtime", ""), ["llama.cpp", "mlx"], []),
+        (("table", "--format", "c"), ["csv"], ["text"]),
+    ],
+)
+def test_values_are_offered(words: tuple[str, ...], some: list[str], none: list[str]) -> None:
+    values = offered(*words)
+    assert set(some) <= set(values)
+    assert not set(none) & set(values)
+    assert len(values) == len(set(values))
+
+
+def test_what_is_offered_for_a_mac_is_understood() -> None:
+    for mac in offered("fit", "Qwen3.5-27B", "--mac", "m3"):
+        done = run("fit", "Qwen3.5-0.8B", "--quant", "Q4_K_M", "--mac", mac, "--brief")
+        assert done.returncode == 0, done.stderr
