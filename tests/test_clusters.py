@@ -452,6 +452,12 @@ def test_a_plan_for_several_macs_has_the_contexts_of_fit() -> None:
         assert row["mac"] == "2x M4 Max 128 GB"
 
 
+def test_other_questions_say_who_knows_several_macs() -> None:
+    done = run("sweep", "Qwen3.5-27B", "--mac", "2x 64")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "only fit, plan and recommend know them" in done.stderr
+
+
 def test_one_mac_does_not_pay_for_clusters() -> None:
     code = (
         "import sys; from deployfit.questions.fit import fit; fit('Qwen3.5-27B', 'Q4_K_M', mac=32).text();"

@@ -122,7 +122,15 @@ def machine_of(
 def _mac_named(text: str) -> Mac:
     from deployfit.words.macs import MAC_MODELS, mac_named  # most say it plainly
 
+    _check_single(text)
     return mac_named(text, catalogue.rows(MACS), lambda: catalogue.rows(MAC_MODELS))
+
+
+def _check_single(text: str) -> None:
+    from deployfit.words.macs import names_several
+
+    if names_several(text):
+        raise InputError(f"{param('mac')} {quoted(text)}: several Macs; only fit, plan and recommend know them")
 
 
 def macs_of(text: str) -> list[str]:
@@ -133,6 +141,7 @@ def macs_of(text: str) -> list[str]:
     """
     from deployfit.words.macs import MAC_MODELS, macs_meant
 
+    _check_single(text)
     found = macs_meant(text, catalogue.rows(MACS), lambda: catalogue.rows(MAC_MODELS))
     return [mac.name.removesuffix(" GB") for mac in found]
 
