@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from deployfit.models import Model
 from deployfit.quants.weights import Quant, Weights
-from deployfit.report.document import Bullets, Column, Document, Heading, Table, of_rows
+from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, of_rows
 from deployfit.report.table import contents_of
 from deployfit.units import gb
 
 SCHEMA = "deployfit/quants/1"
 LEGEND = (
-    "seen: when such a file of a publisher was seen; - for a tool's recipe, and where none was seen for this model",
+    "seen: when it was",
     "bits: all tensors of the files over their parameters; in the file: text, vision tower, MTP layer",
     "known: exact = equal to the tool's own figure; derived = counted by a rule that reproduces published sizes;"
     " measured = the published size itself; assumed = no size is known, the nearest recipe's",
@@ -38,6 +38,17 @@ def quants_document(model: Model, known: Sequence[tuple[Quant, Weights]]) -> Doc
         }
         for quant, weights in known
     ]
+    seen = [(quant, weights) for quant, weights in known if quant.published(model)]
+    other = [(quant, weights) for quant, weights in known if not quant.published(model)]
+    blocks: list[Block] = [Heading(f"{model.name}: what exists, smallest first", "GB is 10^9 bytes")]
+    if seen:
+        blocks += [Statement(" that were seen at their publishers':", f"{len(seen)} files"), _table(model, seen)]
+    if other:
+        blocks += [Statement(" that you would have to make:", f"{len(other)} recipes"), _table(model, other)]
+    return of_rows(SCHEMA, rows, [*blocks, Bullets("Note", LEGEND)])
+
+
+def _table(model: Model, known: Sequence[tuple[Quant, Weights]]) -> Table:
     columns = [
         Column("", left=True, shrinks=True),
         Column("file GB"),
@@ -59,5 +70,4 @@ def quants_document(model: Model, known: Sequence[tuple[Quant, Weights]]) -> Doc
         ]
         for quant, weights in known
     ]
-    heading = Heading(f"{model.name}: what exists, smallest first", "GB is 10^9 bytes")
-    return of_rows(SCHEMA, rows, [heading, Table(columns, cells), Bullets("Note", LEGEND)])
+    return Table(columns, cells)
