@@ -11,8 +11,11 @@ from deployfit.report.table import contents_of
 from deployfit.units import gb
 
 SCHEMA = "deployfit/quants/1"
+SEEN = "Files to download"
+OWN = "Recipes that you would have to make"
+NOT_SEEN = "Not seen of this model, as they would be"
 LEGEND = (
-    "seen: when it was",
+    "seen: when such a file of the publisher was",
     "bits: all tensors of the files over their parameters; in the file: text, vision tower, MTP layer",
     "known: exact = equal to the tool's own figure; derived = counted by a rule that reproduces published sizes;"
     " measured = the published size itself; assumed = no size is known, the nearest recipe's",
@@ -38,23 +41,25 @@ def quants_document(model: Model, known: Sequence[tuple[Quant, Weights]]) -> Doc
         }
         for quant, weights in known
     ]
-    seen = [(quant, weights) for quant, weights in known if quant.published(model)]
-    other = [(quant, weights) for quant, weights in known if not quant.published(model)]
+    groups = {
+        SEEN: [pair for pair in known if pair[0].published(model)],
+        OWN: [pair for pair in known if not pair[0].publisher],
+        NOT_SEEN: [pair for pair in known if pair[0].publisher and not pair[0].published(model)],
+    }
     blocks: list[Block] = [Heading(f"{model.name}: what exists, smallest first", "GB is 10^9 bytes")]
-    if seen:
-        blocks += [Statement(" that were seen at their publishers':", f"{len(seen)} files"), _table(model, seen)]
-    if other:
-        blocks += [Statement(" that you would have to make:", f"{len(other)} recipes"), _table(model, other)]
+    for title, found in groups.items():
+        if found:
+            blocks += [Statement(f": {len(found)}", title), _table(model, found, seen=title is SEEN)]
     return of_rows(SCHEMA, rows, [*blocks, Bullets("Note", LEGEND)])
 
 
-def _table(model: Model, known: Sequence[tuple[Quant, Weights]]) -> Table:
+def _table(model: Model, known: Sequence[tuple[Quant, Weights]], *, seen: bool) -> Table:
     columns = [
         Column("", left=True, shrinks=True),
         Column("file GB"),
         Column("bits", rank=1),
         Column("known", left=True),
-        Column("seen", left=True, rank=2),
+        *([Column("seen", left=True, rank=2)] if seen else []),
         Column("in the file", left=True, rank=3),
         Column("format", left=True, rank=4),
     ]
@@ -64,7 +69,7 @@ def _table(model: Model, known: Sequence[tuple[Quant, Weights]]) -> Table:
             gb(weights.file_bytes),
             f"{weights.bits_per_weight:.2f}",
             weights.basis.value,
-            quant.published(model) or "-",
+            *([quant.published(model)] if seen else []),
             contents_of(weights),
             quant.format,
         ]
