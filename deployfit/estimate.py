@@ -17,11 +17,20 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "kv_cache_bytes": ("kv_cache",),
     "recurrent_state_bytes": ("recurrent_state",),
     "compute_buffer_bytes": ("compute",),
+    "metal_scratch_bytes": ("metal_scratch",),
     "output_bytes": ("output",),
     "vision_bytes": ("vision", "image"),
-    "mtp_bytes": ("draft_weights", "draft_kv_cache", "draft_state", "draft_compute", "draft_output"),
+    "mtp_bytes": (
+        "draft_weights",
+        "draft_kv_cache",
+        "draft_state",
+        "draft_compute",
+        "draft_metal_scratch",
+        "draft_output",
+    ),
 }
 COLUMN_OF: Mapping[str, str] = {part: column for column, parts in COLUMNS.items() for part in parts}
+WORKING = ("compute", "metal_scratch")  # the working memory, of which there is an upper bound
 
 
 class Estimate(NamedTuple):
@@ -38,6 +47,16 @@ class Estimate(NamedTuple):
     def total_bytes(self) -> int:
         """All parts at the start together."""
         return sum(part.nbytes for part in self.at_start)
+
+    @property
+    def later_bytes(self) -> int:
+        """The most that grows in use."""
+        return sum(part.upper_bytes for part in self.parts if part.later)
+
+    @property
+    def usual_bytes(self) -> int:
+        """What grows in use when one request at a time is answered."""
+        return sum(part.usual_bytes for part in self.parts if part.later)
 
     def bytes_of(self, *names: str) -> int:
         """Return the parts of these names together, at the start."""

@@ -271,17 +271,20 @@ class Speeds(NamedTuple):
         runtime: str,
         sequences: int,
         context_tokens: int,
+        states: int = 0,
         mtp: bool = False,
     ) -> Speed | None:
         """Return how fast a model runs, None where that is not known.
 
-        Of several sequences at once it is the speed of one that runs alone.
+        Of several sequences at once it is the speed of one that runs alone. `states`: how many there are of them all,
+        if not one of each.
         """
         chip = self.chip(mac)
         if chip is None:
             return None
         coefficients = self.coefficients[runtime]
-        work = work_of(blueprint, weights, needed.bytes_of("recurrent_state") // sequences, coefficients)
+        state = needed.bytes_of("recurrent_state") // (states or sequences)
+        work = work_of(blueprint, weights, state, coefficients)
         cache = needed.bytes_of("kv_cache") // sequences
         unseen = "" if coefficients.get(ROWS + chip.chip) else "_unseen"
         neural = unseen or ("_neural" if chip.neural_accelerators else "")

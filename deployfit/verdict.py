@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from deployfit.apps import App
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.estimate import COLUMNS, Estimate, estimate, file_basis, least_bytes
+from deployfit.estimate import COLUMNS, WORKING, Estimate, estimate, file_basis, least_bytes
 from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS, LimitRow, default_limit, generation_of
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
@@ -26,7 +26,7 @@ class Verdict(Enum):
     FITS = "fits"
     """Within the GPU limit, with the reserve to spare."""
     TIGHT = "tight"
-    """Within the GPU limit, but not with the reserve."""
+    """Within the GPU limit, but not with the reserve; or it fits at the start and outgrows the memory in use."""
     NEEDS_RAISED_LIMIT = "needs_raised_limit"
     """Beyond the GPU limit, but within what it can be raised to."""
     DOES_NOT_FIT = "does_not_fit"
@@ -44,11 +44,24 @@ RUNS = (Verdict.FITS, Verdict.TIGHT)
 JUDGED = tuple(verdict for verdict in Verdict if verdict is not Verdict.UNKNOWN)
 
 
-def verdict_at(machine: Machine, total_bytes: int) -> Verdict:
-    """Return the verdict on something that takes so many bytes."""
-    if total_bytes <= machine.budget_bytes:
+def budget_at(machine: Machine, usual_bytes: int) -> int:
+    """Return the bytes that may be taken at the start by something that grows by so many in use.
+
+    What grows is ordinary memory, for which the Mac's memory is the limit, not the GPU's.
+    """
+    return min(machine.budget_bytes, machine.mac.memory_bytes - machine.other_bytes - usual_bytes)
+
+
+def verdict_at(machine: Machine, total_bytes: int, usual_bytes: int = 0) -> Verdict:
+    """Return the verdict on something that takes so many bytes at the start, and in use so many more.
+
+    >>> from deployfit.questions.resolve import machine_of
+    >>> [verdict_at(machine_of("32"), 18 * 2**30, grown * 2**30).headline for grown in (0, 12, 15)]
+    ['fits', 'fits', 'tight']
+    """
+    if total_bytes <= budget_at(machine, usual_bytes):
         return Verdict.FITS
-    if total_bytes <= machine.limit.limit_bytes:
+    if total_bytes <= max(machine.budget_bytes, machine.limit.limit_bytes):
         return Verdict.TIGHT
     if total_bytes <= machine.highest_total_bytes:
         return Verdict.NEEDS_RAISED_LIMIT
@@ -128,7 +141,7 @@ class Judge:
         run = self.run
         weights = self.weights(quant)
         needed = self.estimate(weights)
-        verdict = verdict_at(run.machine, needed.total_bytes)
+        verdict = verdict_at(run.machine, needed.total_bytes, needed.usual_bytes)
         return Answer(
             run=run,
             quant=quant,
@@ -143,6 +156,7 @@ class Judge:
                 needed,
                 runtime=run.runtime.name,
                 sequences=run.runtime.sequences(run.settings),
+                states=run.runtime.states(run.model.blueprint, run.settings, run.options),
                 context_tokens=run.settings.context_tokens,
                 mtp=run.options.mtp,
             ),
@@ -158,15 +172,15 @@ class Judge:
         the engine's allocator can need more for less.
         """
         run = self.run
-        runtime, model, budget = run.runtime, run.model, run.machine.budget_bytes
+        runtime, model = run.runtime, run.model
         start = run.settings if settings is None else settings
-        step = runtime.context_step(start)
-        trained = model.blueprint.trained_context
+        step, most = runtime.context_step(start), runtime.most_context(model.blueprint, start)
+        budget = budget_at(run.machine, self.estimate(weights, start).usual_bytes)
 
         def at(steps: int) -> Any:
-            return start.with_context(min(steps * step, trained))
+            return start.with_context(min(steps * step, most))
 
-        low, high = 0, -(-trained // step)
+        low, high = 0, -(-most // step)
         while low < high:
             middle = (low + high + 1) // 2
             needed = least_bytes(model, weights, runtime, at(middle), run.options)
@@ -182,7 +196,8 @@ class Judge:
         other = next(item for item in GENERATIONS if item != generation_of(machine.macos))
         if not machine.raised:
             limit = default_limit(machine.mac, other, self._limits)
-            disagrees = verdict_at(machine._replace(macos=other, limit=limit), needed.total_bytes)
+            there = machine._replace(macos=other, limit=limit)
+            disagrees = verdict_at(there, needed.total_bytes, needed.usual_bytes)
             if disagrees is not verdict:
                 notes.append(
                     f"{GENERATION_NAMES[other]} lends {gib(limit.limit_bytes)} GiB:"
@@ -190,9 +205,11 @@ class Judge:
                 )
         if machine.limit.basis is Basis.ASSUMED:
             notes.append(f"GPU limit on this Mac: {machine.limit.note}")
-        upper = needed.upper_bytes_of("compute")
-        if upper - needed.bytes_of("compute") > 64 * MIB:
+        upper = needed.upper_bytes_of(*WORKING)
+        if upper - needed.bytes_of(*WORKING) > 64 * MIB:
             notes.append(run.runtime.upper_note(gib(upper)))
+        if verdict in RUNS and needed.total_bytes + needed.later_bytes > machine.mac.memory_bytes - machine.other_bytes:
+            notes.append(_growth_note(needed, machine))
         notes += run.runtime.notes(
             run.model.blueprint,
             run.settings,
@@ -207,6 +224,18 @@ class Judge:
         tower = run.model.blueprint.vision
         left_out = [f"vision tower ({param('vision')}, {param('image')})"] if tower and not run.options.vision else []
         return [*left_out, *run.runtime.left_out(run.model.blueprint, run.settings, run.options)]
+
+
+def _growth_note(needed: Estimate, machine: Machine) -> str:
+    """Return what a user should know of parts that grow beyond the Mac's memory."""
+    later = [part for part in needed.parts if part.later]
+    grown = " and ".join(f"{part.label} (up to {gib(part.upper_bytes)} GiB)" for part in later)
+    limits = " and ".join(param(part.setting) for part in later)
+    most = gib(needed.total_bytes + needed.later_bytes)
+    return (
+        f"in use {grown} come to the {gib(needed.total_bytes)} GiB at the start: {most} GiB at most, of"
+        f" {gib(machine.mac.memory_bytes)}; limit them with {limits}"
+    )
 
 
 def _check_images(run: Run) -> None:

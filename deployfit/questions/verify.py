@@ -150,6 +150,7 @@ def _speed(run: Run, weights: Weights) -> Speed | None:
         estimate(run.model, weights, run.runtime, run.settings, run.options),
         runtime=run.runtime.name,
         sequences=run.runtime.sequences(run.settings),
+        states=run.runtime.states(run.model.blueprint, run.settings, run.options),
         context_tokens=run.settings.context_tokens,
     )
 

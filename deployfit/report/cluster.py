@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deployfit.clusters.engine import PIPELINE
+from deployfit.estimate import WORKING
 from deployfit.report.document import Block, Bullets, Code, Column, Document, Facts, Heading, Statement, Table, of_rows
-from deployfit.report.fit import SCHEMA, TONES, all_columns, part_row, speed_columns
+from deployfit.report.fit import EXTRA_COLUMNS, SCHEMA, TONES, all_columns, part_row, speed_columns
 from deployfit.units import gb, gib
 from deployfit.verdict import Verdict
 
@@ -44,7 +45,8 @@ def cluster_row(fit: ClusterFit) -> dict[str, Any]:
         "tensor_bytes": weights.tensor_bytes,
         "file_bytes": weights.file_bytes,
         **needed.columns,
-        "compute_buffer_upper_bytes": needed.upper_bytes_of("compute"),
+        "compute_buffer_upper_bytes": needed.upper_bytes_of(*WORKING),
+        **dict.fromkeys(EXTRA_COLUMNS),
         "total_bytes": needed.total_bytes,
         "gpu_limit_bytes": sum(each.limit.limit_bytes for each in machines),
         "reserve_bytes": sum(each.reserve_bytes for each in machines),

@@ -6,7 +6,7 @@ A runtime is a folder here with `settings.py` (its parameters, and plain setting
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from deployfit.basis import Basis
 from deployfit.layers.blueprint import Blueprint
@@ -24,7 +24,8 @@ class MemoryPart(NamedTuple):
 
     `label` is what the runtime's users call it, `detail` a sentence about it. `where`: in the GPU's buffers or in
     ordinary memory, which on a Mac is the same memory. `machine` counts from 0. `later`: it is not there at the start
-    but grows in use, up to `upper_bytes`; it is not in the total.
+    but grows in use, up to `upper_bytes`; it is not in the total. `usual_bytes` is what it comes to when one request
+    at a time is answered, whatever the context, and `setting` the parameter that limits it.
     """
 
     name: str
@@ -36,6 +37,8 @@ class MemoryPart(NamedTuple):
     where: str = DEVICE
     machine: int = 0
     later: bool = False
+    usual_bytes: int = 0
+    setting: str = ""
 
 
 class DraftModel(NamedTuple):
@@ -46,19 +49,12 @@ class DraftModel(NamedTuple):
     weights: Weights
 
 
-class Settings(Protocol):
-    """How a runtime is started: plain data, a named tuple."""
-
-    @property
-    def context_tokens(self) -> int:
-        """Tokens that the caches are to hold, all sequences together."""
-
-    def with_context(self, tokens: int) -> Self:
-        """Return the same settings for another context."""
-
-
 class Runtime(Protocol):
-    """An engine. Every function of settings takes this runtime's own."""
+    """An engine. Every function of settings takes this runtime's own.
+
+    Settings say how it is started: a named tuple with `context_tokens`, those that the caches are to hold for all
+    sequences together, and `with_context(tokens)`, which returns the same settings for another context.
+    """
 
     @property
     def name(self) -> str:
@@ -95,6 +91,9 @@ class Runtime(Protocol):
     def sequences(self, settings: Any) -> int:
         """Return how many sequences share the caches."""
 
+    def most_context(self, blueprint: Blueprint, settings: Any) -> int:
+        """Return the longest context that is of use: the trained one, once or for each sequence."""
+
     @property
     def planned(self) -> Sequence[Mapping[str, str]]:
         """The settings whose largest contexts a plan compares, as they are typed; the usual ones first."""
@@ -105,8 +104,14 @@ class Runtime(Protocol):
     def headline(self, settings: Any) -> str:
         """Return the settings in words."""
 
+    def states(self, blueprint: Blueprint, settings: Any, options: Options) -> int:
+        """Return how many states of a sequence the recurrent state consists of."""
+
     def columns(self, settings: Any) -> Mapping[str, int | str | bool | None]:
         """Return the settings as columns of a report: by parameter."""
+
+    def extra_columns(self, blueprint: Blueprint, settings: Any, options: Options) -> Mapping[str, int | None]:
+        """Return sizes of things of which the parts say only how much they are together: columns of a report."""
 
     def thriftier(self, blueprint: Blueprint, settings: Any) -> Iterable[tuple[Mapping[str, str], Any]]:
         """Yield settings that need less memory, best first, with what to type for them."""

@@ -12,6 +12,7 @@ from deployfit.schema.kinds import (
     COUNT,
     FLAG,
     NUMBER,
+    SIZE,
     TEXT,
     TEXTS,
     Schema,
@@ -23,8 +24,9 @@ from deployfit.schema.kinds import (
 from deployfit.schema.words import BASIS, WORDS
 
 SIZES = (
-    "weights_bytes kv_cache_bytes recurrent_state_bytes compute_buffer_bytes output_bytes vision_bytes mtp_bytes"
-    " compute_buffer_upper_bytes total_bytes gpu_limit_bytes reserve_bytes headroom_bytes verdict"
+    "weights_bytes kv_cache_bytes recurrent_state_bytes compute_buffer_bytes metal_scratch_bytes output_bytes"
+    " vision_bytes mtp_bytes compute_buffer_upper_bytes total_bytes gpu_limit_bytes reserve_bytes headroom_bytes"
+    " verdict"
 )
 SPEEDS = (
     "decode_tps? decode_low_tps? decode_high_tps? decode_full_tps? decode_full_low_tps? decode_full_high_tps?"
@@ -90,6 +92,12 @@ def _annotated(settings_type: type) -> dict[str, Schema]:
     return {name: plain.get(kind, TEXT) for name, kind in written.items()}
 
 
+CHECKPOINT = {
+    "checkpoint_bytes": {**or_null(SIZE), "description": "one context checkpoint of llama-server; 0: it makes none"},
+    "checkpoint_bytes_per_token": {**or_null(SIZE), "description": "what it has besides for each token so far"},
+}
+
+
 def _fit() -> Shape:
     machine = row(
         "mac layers weights_bytes total_bytes load_peak_bytes gpu_limit_bytes headroom_bytes verdict",
@@ -99,6 +107,7 @@ def _fit() -> Shape:
         **fields("model recipe runtime app? app_version? format mac macos memory_bytes context_tokens"),
         **settings(),
         **fields(f"imatrix image_tokens? image_width? image_height? tensor_bytes file_bytes {SIZES} {SPEEDS}"),
+        **CHECKPOINT,
         **fields("max_context_tokens? choice basis notes not_counted advice", parts=list_of(PART)),
     }
     of_several_macs = {
@@ -228,6 +237,7 @@ SHAPES: Mapping[str, Callable[[], Shape]] = {
             " aliases"
         ),
     ),
+    "page": lambda: Shape("The models of a page", row("model family trained_context_tokens vision mtp")),
     "macs": lambda: Shape(
         "Chips and the memory sizes that they were sold with",
         row("chip memory_gib bandwidth_gb_s? fp16_tflops? macos gpu_limit_bytes gpu_limit_basis"),

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, NO_SLOT, Tensor
+from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, NO_SCRATCH, NO_SLOT, Tensor
 from deployfit.units import ceil_to
 
 OPEN_END = 1 << 62
@@ -28,6 +28,7 @@ IN_PLACE_OPS = frozenset(
 # Sizes and addresses are lines, bytes and bytes per cell, written as one whole number: bytes + CELL * bytes per cell.
 # Lines are added and subtracted as such numbers are; those below FLAT do not depend on the cells.
 CELL_BITS = 64
+CELL_BLOCK = 64  # what scratch grows by: a flag for each block of so many cells
 CELL = 1 << CELL_BITS
 FLAT = CELL // 2
 
@@ -42,6 +43,12 @@ def line_of(number: int) -> tuple[int, int]:
     return number - (per_cell << CELL_BITS), per_cell
 
 
+def _aligned(line: int) -> int:
+    """Return a line whose bytes are padded; what comes for each cell is for many, with nothing to pad."""
+    nbytes = line_of(line)[0]
+    return line + ceil_to(nbytes, ALIGNMENT) - nbytes
+
+
 class Action(Enum):
     """What happens to a place in the arena."""
 
@@ -50,13 +57,32 @@ class Action(Enum):
     TAKE_OVER = 3
 
 
+Step = tuple[Action, int, int, int]
+
+
 class Program(NamedTuple):
     """The steps of a graph's allocation; which there are does not depend on the length of the context.
 
-    A step is (action, slot, aligned size, slot that is taken over).
+    A step is (action, slot, aligned size, slot that is taken over). `scratch` is what a device wants behind the results
+    at some slots, as a line over blocks of cells.
     """
 
-    steps: tuple[tuple[Action, int, int, int], ...]
+    steps: tuple[Step, ...]
+    scratch: Mapping[int, int] = {}
+
+    def with_scratch(self) -> Program:
+        """Return the program of a device that wants scratch; its lines are over blocks of CELL_BLOCK cells.
+
+        No operation takes over a place with scratch: such results are looked into only.
+        """
+        steps = []
+        for action, slot, size, old in self.steps:
+            if not -FLAT < size < FLAT:
+                size += CELL * (CELL_BLOCK - 1) * line_of(size)[1]
+            if slot in self.scratch:
+                size = _aligned(size + self.scratch[slot])
+            steps.append((action, slot, size, old))
+        return Program(tuple(steps))
 
 
 class Piece(NamedTuple):
@@ -212,14 +238,15 @@ def compiled(nodes: Sequence[Tensor]) -> Program:
     recorder = Recorder()
     for node in nodes:
         recorder.place(node)
-    return Program(tuple(recorder.steps))
+    return Program(tuple(recorder.steps), recorder.scratch)
 
 
 class Recorder:
     """Notes what happens to places in the arena as nodes are computed in their order."""
 
     def __init__(self) -> None:
-        self.steps: list[tuple[Action, int, int, int]] = []
+        self.steps: list[Step] = []
+        self.scratch: dict[int, int] = {}
         self._slots = 0
 
     def place(self, node: Tensor) -> None:
@@ -228,6 +255,8 @@ class Recorder:
             operand = self._spent_operand(node) if node.op in IN_PLACE_OPS else None
             node.slot = self._slots
             self._slots += 1
+            if node.scratch != NO_SCRATCH:
+                self.scratch[node.slot] = node.scratch[0] + CELL * node.scratch[1]
             if operand is None:
                 self.note(Action.TAKE, node)
             else:

@@ -9,6 +9,7 @@ from deployfit.runtimes.llamacpp.batch import CELLS
 from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.inputs import cache_of
 from deployfit.runtimes.llamacpp.kinds import kinds_of
+from deployfit.runtimes.llamacpp.metal import flash_scratch
 from deployfit.runtimes.llamacpp.tensors import Tensor
 
 
@@ -119,5 +120,6 @@ def _attended(graph: ModelGraph, mixer: Attention, query: Tensor, kind: str) -> 
         if tensor_type.name == "F32"
     ]
     result = graph.compute("FLASH_ATTN_EXT", output, graph.view(query, *query.shape), *copies, mask)
+    result.scratch = flash_scratch(batch, mixer)
     graph.expand(result)
     return graph.view(result, *output)

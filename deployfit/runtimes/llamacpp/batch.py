@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.layers.blueprint import Blueprint
-from deployfit.runtimes.llamacpp.caches import kv_tensor_type, sliding_limit
+from deployfit.runtimes.llamacpp.caches import kv_tensor_type, sliding_limit, snapshots
 from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
-from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
+from deployfit.runtimes.llamacpp.settings import NO_METAL, LlamaCppSettings
 from deployfit.units import ceil_to
 
 CELLS = -1  # stands for the cells of one sequence's cache: a graph does not depend on how many there are
@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     `outputs`: how many tokens get logits: all, less the padding to whole sequences. `key_type` and `value_type` stand
     for all types of a cache that make the same graph. `sliding_cells`: those of a layer with a window, CELLS where it
     caches all. `indexed_cells`: how many an indexer picks, CELLS where there are no more. `flash`: flash attention.
+    `snapshots`: how many states a delta net writes of each sequence. `metal`: whose scratch is noted beside the sizes.
     """
 
     tokens: int
@@ -34,6 +35,8 @@ class Batch(NamedTuple):
     sliding_cells: int = CELLS
     indexed_cells: int = CELLS
     flash: bool = True
+    snapshots: int = 1
+    metal: str = NO_METAL
 
     @property
     def sequence_tokens(self) -> int:
@@ -62,7 +65,7 @@ def batch_of(blueprint: Blueprint, settings: LlamaCppSettings) -> Batch:
     window = sliding_limit(blueprint, settings)
     return Batch(
         tokens=ceil_to(settings.micro_batch, settings.parallel),
-        outputs=settings.micro_batch,
+        outputs=settings.outputs_at_once,
         sequences=settings.parallel,
         streams=settings.streams,
         key_type=_kind_in_graph(settings.kv_type_k),
@@ -70,6 +73,8 @@ def batch_of(blueprint: Blueprint, settings: LlamaCppSettings) -> Batch:
         sliding_cells=window if window < cells else CELLS,
         indexed_cells=top if top < cells else CELLS,
         flash=settings.flash_attn,
+        snapshots=snapshots(blueprint, settings),
+        metal=settings.metal if settings.flash_attn else NO_METAL,
     )
 
 

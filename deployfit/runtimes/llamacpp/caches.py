@@ -60,5 +60,21 @@ def cell_bytes(mixer: Attention | LatentAttention, settings: LlamaCppSettings, p
 
 
 def state_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
-    """Return the bytes of the recurrent layers' state: fixed per sequence."""
-    return settings.parallel * STATE_BYTES * kinds_of(blueprint).state_elements
+    """Return the bytes of the recurrent layers' states: fixed per sequence, and once more for each drafted token."""
+    return settings.parallel * snapshots(blueprint, settings) * sequence_state_bytes(blueprint)
+
+
+def sequence_state_bytes(blueprint: Blueprint) -> int:
+    """Return the bytes of one state of one sequence."""
+    return STATE_BYTES * kinds_of(blueprint).state_elements
+
+
+# Whose states can be rolled back token by token, so that each token that the MTP layer drafts keeps one
+# (llm_arch_supports_rs_rollback in src/llama-arch.cpp). What has another architecture goes back to a checkpoint.
+ROLLED_BACK = ("qwen35", "qwen35moe", "nemotron_h", "nemotron_h_moe", "lfm2", "lfm2moe")
+
+
+def snapshots(blueprint: Blueprint, settings: LlamaCppSettings) -> int:
+    """Return how many states there are of each sequence: with drafting by an MTP layer one more for each token."""
+    by_mtp = settings.drafting and settings.draft_model is None
+    return 1 + settings.drafting if by_mtp and blueprint.gguf_architecture in ROLLED_BACK else 1

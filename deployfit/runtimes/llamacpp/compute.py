@@ -6,16 +6,18 @@ contexts, see `metal`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from deployfit.layers.blueprint import Blueprint, Layer
-from deployfit.runtimes.llamacpp.allocator import Curve, compiled
+from deployfit.runtimes.llamacpp.allocator import CELL_BLOCK, Curve, compiled
 from deployfit.runtimes.llamacpp.batch import F32_BYTES, Batch, batch_of, last_cells
+from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.graph import IN_LAST_LAYER, build_graph
-from deployfit.runtimes.llamacpp.inputs import host_bytes
+from deployfit.runtimes.llamacpp.inputs import Input, host_bytes, host_inputs
 from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
-from deployfit.runtimes.llamacpp.metal import metal_attention_bytes
-from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
+from deployfit.runtimes.llamacpp.metal import least_metal_bytes, metal_attention_bytes
+from deployfit.runtimes.llamacpp.settings import NO_METAL, LlamaCppSettings
 from deployfit.units import MIB
 
 
@@ -23,12 +25,14 @@ class ComputeBuffers(NamedTuple):
     """The working memory of one forward pass.
 
     `device_bytes` and `host_bytes` are the engine's own figures for a GPU-like device; `device_upper_bytes`
-    also covers Metal, whose flash attention wants scratch that grows with the context.
+    also covers Metal, whose flash attention wants scratch that grows with the context. `metal_bytes` is how much larger
+    the device's buffer is with that scratch in it, if it is asked for.
     """
 
     device_bytes: int
     device_upper_bytes: int
     host_bytes: int
+    metal_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -47,8 +51,16 @@ class ModelBuffers:
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
         self._layers = replayed_layers(blueprint)
-        self._curves: dict[Batch, Curve] = {}
+        self._curves: dict[Batch, tuple[Curve, Curve]] = {}
         self._host: dict[Batch, tuple[int, int]] = {}
+
+    def inputs(self, batch: Batch) -> Mapping[str, Input]:
+        """Return the tensors in ordinary memory that the graph reads."""
+        return host_inputs(self.blueprint, batch)
+
+    def graph(self, batch: Batch) -> ModelGraph:
+        """Return the graph of a micro-batch."""
+        return build_graph(self.blueprint, batch, self._layers)
 
     def buffers(self, settings: LlamaCppSettings) -> ComputeBuffers:
         """Return the compute buffers: the logits of one micro-batch, its activations, and the attention masks.
@@ -61,30 +73,49 @@ class ModelBuffers:
         upper = fragmented_bytes(self.blueprint, batch, cells, device)
         if batch.flash:
             upper = max(upper, metal_attention_bytes(self.blueprint, batch, cells, device))
-        return ComputeBuffers(device, upper, self._host_bytes(batch, cells))
+        metal = self._metal_curve(batch).peak_bytes(cells // CELL_BLOCK) - device if _is_metal(batch) else 0
+        return ComputeBuffers(device, max(upper, device + metal), self._host_bytes(batch, cells), metal)
 
     def least_bytes(self, settings: LlamaCppSettings) -> int:
         """Return a lower bound of the compute buffers that grows with the context."""
-        batch = batch_of(self.blueprint, settings)
-        return least_device_bytes(self.blueprint, batch) + self._host_bytes(batch, settings.cells)
+        batch, cells = batch_of(self.blueprint, settings), settings.cells
+        least = least_device_bytes(self.blueprint, batch)
+        if _is_metal(batch):
+            least = max(least, least_metal_bytes(self.blueprint, batch, cells))
+        return least + self._host_bytes(batch, cells)
 
     def straight_until(self, settings: LlamaCppSettings) -> int:
         """Return up to how many cells of a sequence's context the buffers grow in a straight line."""
-        piece = self._curve(batch_of(self.blueprint, settings)).piece(settings.cells)
-        return min(piece.last_cells, last_cells(self.blueprint, settings))
+        batch, cells = batch_of(self.blueprint, settings), settings.cells
+        last = self._curve(batch).piece(cells).last_cells
+        if _is_metal(batch):
+            last = min(last, self._metal_curve(batch).piece(cells // CELL_BLOCK).last_cells * CELL_BLOCK)
+        return min(last, last_cells(self.blueprint, settings))
 
     def _host_bytes(self, batch: Batch, cells: int) -> int:
         if batch not in self._host:
-            self._host[batch] = host_bytes(self.blueprint, batch)
+            self._host[batch] = host_bytes(self.inputs(batch))
         fixed, per_cell = self._host[batch]
         return fixed + per_cell * cells
 
     def _curve(self, batch: Batch) -> Curve:
+        return self._curves_of(batch)[0]
+
+    def _metal_curve(self, batch: Batch) -> Curve:
+        return self._curves_of(batch)[1]
+
+    def _curves_of(self, batch: Batch) -> tuple[Curve, Curve]:
+        """Return the buffer as a line over cells, and over blocks of cells with the scratch in it."""
         if batch not in self._curves:
             if len(self._curves) >= MOST_CURVES:
                 del self._curves[next(iter(self._curves))]
-            self._curves[batch] = Curve(compiled(build_graph(self.blueprint, batch, self._layers).nodes))
+            program = compiled(self.graph(batch).nodes)
+            self._curves[batch] = Curve(program), Curve(program.with_scratch() if program.scratch else program)
         return self._curves[batch]
+
+
+def _is_metal(batch: Batch) -> bool:
+    return batch.metal != NO_METAL
 
 
 MOST_CURVES = 32  # kept of a model, and

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from deployfit.layers.blueprint import Blueprint
 from deployfit.runtimes.llamacpp.batch import F16_BYTES, Batch
-from deployfit.runtimes.llamacpp.inputs import host_inputs
+from deployfit.runtimes.llamacpp.inputs import Input, host_inputs
 from deployfit.runtimes.llamacpp.tensors import Graph, Shape, Tensor
 
 
 class ModelGraph(Graph):
     """The graph of one micro-batch of a model."""
 
-    def __init__(self, blueprint: Blueprint, batch: Batch) -> None:
+    def __init__(self, blueprint: Blueprint, batch: Batch, inputs: Mapping[str, Input] | None = None) -> None:
         super().__init__()
         self.blueprint = blueprint
         self.batch = batch
-        self._host = host_inputs(blueprint, batch)
+        self._host = host_inputs(blueprint, batch) if inputs is None else inputs
         self._device: dict[str, Tensor] = {}
 
     def input(self, name: str) -> Tensor:

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.layers.attention import Attention, LatentAttention
-from deployfit.layers.blueprint import Blueprint, Draft
+from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.tensor import Part
 from deployfit.parameters import param
-from deployfit.runtimes.llamacpp.caches import cell_bytes, kv_cache_bytes, slides, sliding_limit, state_bytes
+from deployfit.runtimes.llamacpp.batch import F32_BYTES
+from deployfit.runtimes.llamacpp.caches import kv_cache_bytes, slides, sliding_limit, snapshots, state_bytes
 from deployfit.runtimes.llamacpp.compute import buffers_of
 from deployfit.runtimes.llamacpp.kinds import kinds_of
+from deployfit.runtimes.llamacpp.placement import Placed, first_on_gpu, is_mapped, is_partial, placed
 from deployfit.runtimes.llamacpp.refusals import check
-from deployfit.runtimes.llamacpp.settings import CONTEXT_STEP, FORMATS, NAME, LlamaCppSettings, settings_of
+from deployfit.runtimes.llamacpp.settings import (
+    ALL,
+    COLUMNS,
+    CONTEXT_STEP,
+    FORMATS,
+    NAME,
+    NO_METAL,
+    SLOTS,
+    LlamaCppSettings,
+    settings_of,
+)
 from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart, Runtime
 from deployfit.units import gb, gib
 
@@ -23,8 +35,9 @@ if TYPE_CHECKING:
     from deployfit.vision.largest import LargestImage
 
 NOT_IN_METAL_FLASH_ATTENTION = ("iq4_nl",)
-DRAFT_TOKENS = 3  # llama.cpp's default --spec-draft-n-max; the state is kept once more for each
 DRAFTING = "MTP drafting"
+KEPT = ("cache_ram", "ctx_checkpoints")
+LESS_KEPT = ((2_048, 32), (0, 32), (0, 8))  # MiB and checkpoints: what is advised where use outgrows the memory
 
 
 class LlamaCpp:
@@ -46,7 +59,8 @@ class LlamaCpp:
     ) -> Sequence[MemoryPart]:
         """Return the weights, the MTP layer's if it drafts, and the vision tower's: mmproj if it is in no file."""
         detail = f"{weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
-        parts = [_part("weights", "weights", weights.text_bytes, weights.basis, detail)]
+        text = placed(blueprint, weights.classes, Part.TEXT, settings, mtp=options.mtp)
+        parts = list(_weights("weights", "weights", text, settings, weights.basis, detail))
         if options.vision and blueprint.vision:
             from deployfit.runtimes.llamacpp.image import llamacpp_image_parts
 
@@ -57,40 +71,52 @@ class LlamaCpp:
                 mmproj_bytes=weights.vision_bytes,
             )
         if options.mtp:
-            parts.append(_part("draft_weights", DRAFTING, weights.mtp_bytes, Basis.DERIVED, "its weights"))
+            drafts = placed(blueprint, weights.classes, Part.MTP, settings, mtp=True)
+            parts += _weights("draft_weights", DRAFTING, drafts, settings, Basis.DERIVED, "its weights")
         return parts
 
     def running(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Sequence[MemoryPart]:
-        """Return caches, state and compute buffers, and those of drafting."""
-        cache, state = kv_cache_bytes(blueprint, settings), state_bytes(blueprint, settings)
-        parts = [_part("kv_cache", "KV cache", cache, Basis.EXACT, _cache_detail(blueprint, settings))]
-        if state:
-            detail = f"{_share(blueprint, kinds_of(blueprint).recurrent_layers)}, fixed per sequence"
-            parts.append(_part("recurrent_state", "recurrent state", state, Basis.EXACT, detail))
-        compute = buffers_of(blueprint).buffers(settings)
-        label = "compute buffers"
-        device = _part(
-            "compute", label, compute.device_bytes, Basis.DERIVED, f"at most {gib(compute.upper_bytes)} on Metal"
-        )
-        parts.append(device._replace(upper_bytes=compute.device_upper_bytes))
-        parts.append(_part("compute", label, compute.host_bytes, Basis.DERIVED, where=HOST))
-        if options.mtp:
-            parts += _draft_parts(blueprint, settings)
+        """Return caches, states, compute and output buffers, those of drafting, and what grows in use."""
+        settings = started(settings, options)
+        parts = [*_cache_parts(blueprint, settings, options), *_compute_parts(blueprint, settings)]
+        if settings.outputs == SLOTS:
+            parts.append(_output_part(blueprint, settings))
+        if _drafts(settings, options):
+            from deployfit.runtimes.llamacpp.drafting import draft_parts
+
+            parts += draft_parts(blueprint, settings)
+        if settings.ctx_checkpoints or settings.cache_ram:
+            from deployfit.runtimes.llamacpp.later import later_parts
+
+            parts += later_parts(blueprint, settings)
         return parts
 
     def least_bytes(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> int:
         """Return a lower bound of all that is running which never falls as the context grows."""
-        caches = kv_cache_bytes(blueprint, settings) + state_bytes(blueprint, settings)
-        drafting = sum(part.nbytes for part in _draft_parts(blueprint, settings)) if options.mtp else 0
-        return caches + buffers_of(blueprint).least_bytes(settings) + drafting
+        settings = started(settings, options)
+        least = kv_cache_bytes(blueprint, settings) + state_bytes(blueprint, settings)
+        least += buffers_of(blueprint).least_bytes(settings)
+        if _drafts(settings, options):
+            from deployfit.runtimes.llamacpp.drafting import least_draft_bytes
+
+            least += least_draft_bytes(blueprint, settings)
+        return least
 
     def straight_until(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> int:
         """Return the context up to which what is running grows in a straight line, in whole steps from this one."""
-        step = self.context_step(settings)
+        settings, step = started(settings, options), self.context_step(settings)
         if settings.context_tokens < settings.ubatch or settings.context_tokens % step:
             return settings.context_tokens
         cells = buffers_of(blueprint).straight_until(settings)
-        return min(cells // CONTEXT_STEP, blueprint.trained_context // step) * step
+        if _drafts(settings, options):
+            from deployfit.runtimes.llamacpp.drafting import straight_draft_cells
+
+            cells = min(cells, straight_draft_cells(blueprint, settings))
+        return min(cells // CONTEXT_STEP, self.most_context(blueprint, settings) // step) * step
+
+    def most_context(self, blueprint: Blueprint, settings: LlamaCppSettings) -> int:
+        """Return the longest context that is of use: the trained one, for each slot with a cache of its own."""
+        return blueprint.trained_context * (settings.streams if settings.outputs == SLOTS else 1)
 
     def context_step(self, settings: LlamaCppSettings) -> int:
         """Return in which steps the context grows: the cells of each cache are padded."""
@@ -99,6 +125,10 @@ class LlamaCpp:
     def sequences(self, settings: LlamaCppSettings) -> int:
         """Return how many sequences share the context."""
         return settings.parallel
+
+    def states(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> int:
+        """Return how many states of a sequence there are: one each, and with drafting one more for each token."""
+        return settings.parallel * snapshots(blueprint, started(settings, options))
 
     @property
     def planned(self) -> Sequence[Mapping[str, str]]:
@@ -131,20 +161,33 @@ class LlamaCpp:
 
     def columns(self, settings: LlamaCppSettings) -> Mapping[str, int | str | bool | None]:
         """Return the settings by parameter."""
-        return {
-            "kv_type_k": settings.kv_type_k,
-            "kv_type_v": settings.kv_type_v,
-            "parallel": settings.parallel,
-            "ubatch": settings.ubatch,
-            "kv_unified": settings.kv_unified,
-            "swa_full": settings.swa_full,
-            "flash_attn": settings.flash_attn,
+        columns = {name: getattr(settings, name) for name in COLUMNS}
+        return columns | {
+            "batch": settings.batch or None,
+            "draft_model": settings.draft_model.name if settings.draft_model else None,
+            "gpu_layers": None if settings.gpu_layers < 0 else settings.gpu_layers,
         }
+
+    def extra_columns(
+        self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options
+    ) -> Mapping[str, int | None]:
+        """Return the size of one context checkpoint, and what it has for each token so far."""
+        from deployfit.runtimes.llamacpp.later import checkpoint_bytes
+
+        size, per_token = checkpoint_bytes(blueprint, started(settings, options))
+        return {"checkpoint_bytes": size, "checkpoint_bytes_per_token": per_token}
 
     def thriftier(
         self, blueprint: Blueprint, settings: LlamaCppSettings
     ) -> Iterable[tuple[Mapping[str, str], LlamaCppSettings]]:
-        """Yield smaller KV caches that the engine does not refuse."""
+        """Yield less that is kept in use, which costs nothing at the start; then smaller KV caches, if not refused."""
+        for cache_ram, checkpoints in LESS_KEPT:
+            less = settings._replace(
+                cache_ram=min(settings.cache_ram, cache_ram), ctx_checkpoints=min(settings.ctx_checkpoints, checkpoints)
+            )
+            typed = {name: str(getattr(less, name)) for name in KEPT if getattr(less, name) != getattr(settings, name)}
+            if typed:
+                yield typed, less
         if settings.kv_type_k not in ("f32", "f16", "bf16"):
             return
         for kv_type in ("q8_0", "q4_0"):
@@ -168,12 +211,18 @@ class LlamaCpp:
         self, blueprint: Blueprint, settings: LlamaCppSettings, weights_bytes: int, total_bytes: int, limit_bytes: int
     ) -> Sequence[str]:
         """Return what a user should know of these settings."""
-        if settings.kv_type_k == settings.kv_type_v and settings.kv_type_k not in NOT_IN_METAL_FLASH_ATTENTION:
-            return []
-        return [
-            f"KV {settings.kv_type_k}/{settings.kv_type_v}: Metal's flash attention wants equal"
-            " types and has no iq4_nl; attention falls to the CPU, slow and with memory not counted here"
-        ]
+        notes = []
+        if settings.kv_type_k != settings.kv_type_v or settings.kv_type_k in NOT_IN_METAL_FLASH_ATTENTION:
+            notes.append(
+                f"KV {settings.kv_type_k}/{settings.kv_type_v}: Metal's flash attention wants equal"
+                " types and has no iq4_nl; attention falls to the CPU, slow and with memory not counted here"
+            )
+        if is_partial(blueprint, settings):
+            notes.append(
+                "what is kept from the GPU takes the same memory of a Mac; it only helps where the GPU limit is lower"
+                " than what is free, and the CPU's part is several times slower"
+            )
+        return notes
 
     def upper_note(self, upper: str) -> str:
         """Return what a user should know when the compute buffers' upper bound, in GiB, is much higher."""
@@ -184,12 +233,81 @@ class LlamaCpp:
 
     def left_out(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Sequence[str]:
         """Return what may be allocated that is not counted."""
-        drafting = [f"{DRAFTING} ({param('mtp')})"] if blueprint.drafts and not options.mtp else []
-        return [*drafting, "llama-server's prompt cache (up to 8 GiB of ordinary memory unless --cache-ram 0)"]
+        left_out = []
+        if blueprint.drafts and not _drafts(settings, options):
+            left_out.append(f"{DRAFTING} ({param('mtp')})")
+        if settings.outputs == ALL:
+            left_out.append("llama-server's prompt cache (up to 8 GiB of ordinary memory unless --cache-ram 0)")
+        return left_out
+
+
+def started(settings: LlamaCppSettings, options: Options) -> LlamaCppSettings:
+    """Return the settings as they are started: with as many tokens drafted at once as something drafts."""
+    drafts = _drafts(settings, options) and settings.outputs == SLOTS
+    return settings._replace(drafting=settings.draft_max) if drafts else settings
+
+
+def _drafts(settings: LlamaCppSettings, options: Options) -> bool:
+    return options.mtp or settings.draft_model is not None
 
 
 def _part(name: str, label: str, nbytes: int, basis: Basis, detail: str = "", where: str = DEVICE) -> MemoryPart:
     return MemoryPart(name, label, nbytes, nbytes, basis, detail, where)
+
+
+def _weights(
+    name: str, label: str, where: Placed, settings: LlamaCppSettings, basis: Basis, detail: str
+) -> Iterable[MemoryPart]:
+    """Yield weights in the GPU's buffers and in ordinary memory; where the file is mapped, a copy takes nothing."""
+    yield _part(name, label, where.device_bytes, basis, detail)
+    host, copy = where.host_bytes, where.copy_bytes
+    if host or copy:
+        words = "looked up by the CPU" if host else "the same pages of the file"
+        part = _part(name, label, host + (0 if is_mapped(settings) else copy), basis, words, HOST)
+        yield part._replace(upper_bytes=host + copy)
+
+
+def _cache_parts(blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Iterable[MemoryPart]:
+    """Yield caches and states; those of layers that are kept from the GPU lie in ordinary memory."""
+    shares = [(blueprint, DEVICE)]
+    if first := min(first_on_gpu(blueprint, settings, mtp=options.mtp), len(blueprint.layers)):
+        layers = blueprint.layers
+        shares = [
+            (blueprint._replace(layers=layers[first:]), DEVICE),
+            (blueprint._replace(layers=layers[:first]), HOST),
+        ]
+    for own, where in shares:
+        cache = kv_cache_bytes(own, settings)
+        if cache or where == DEVICE:
+            yield _part("kv_cache", "KV cache", cache, Basis.EXACT, _cache_detail(own, settings), where)
+    for own, where in shares:
+        if state := state_bytes(own, settings):
+            yield _part("recurrent_state", "recurrent state", state, Basis.EXACT, _state_detail(own, settings), where)
+
+
+def _compute_parts(blueprint: Blueprint, settings: LlamaCppSettings) -> Iterable[MemoryPart]:
+    compute, label = buffers_of(blueprint).buffers(settings), "compute buffers"
+    basis = Basis.ASSUMED if is_partial(blueprint, settings) else Basis.DERIVED
+    device = _part("compute", label, compute.device_bytes, basis)
+    if settings.metal == NO_METAL:
+        device = device._replace(detail=f"at most {gib(compute.upper_bytes)} on Metal")
+        device = device._replace(upper_bytes=compute.device_upper_bytes)
+    yield device
+    if compute.metal_bytes:
+        words = "behind the results of flash attention"
+        scratch = _part("metal_scratch", "Metal's scratch", compute.metal_bytes, basis, words)
+        yield scratch._replace(upper_bytes=compute.device_upper_bytes - compute.device_bytes)
+    yield _part("compute", label, compute.host_bytes, basis, where=HOST)
+
+
+def _output_part(blueprint: Blueprint, settings: LlamaCppSettings) -> MemoryPart:
+    """Return the buffer of logits: a row for each slot, more as drafts are verified, and hidden states then."""
+    logits = F32_BYTES * blueprint.vocab
+    start, most = settings.parallel * logits, settings.output_rows * logits
+    if settings.drafting and settings.draft_model is None:
+        most += F32_BYTES * blueprint.hidden * settings.largest_batch
+    part = _part("output", "output buffer", start, Basis.EXACT, "logits of each slot", HOST)
+    return part._replace(upper_bytes=max(start, most))
 
 
 def _share(blueprint: Blueprint, layers: int) -> str:
@@ -204,28 +322,10 @@ def _cache_detail(blueprint: Blueprint, settings: LlamaCppSettings) -> str:
     return f"{share}, {sum(count for mixer, count in kinds.caches if slides(mixer))} for {window:,} tokens"
 
 
-def _draft_parts(blueprint: Blueprint, settings: LlamaCppSettings) -> list[MemoryPart]:
-    """Return what drafting with the MTP layers allocates beside their weights.
-
-    A KV cache of their own (F16 whatever the main one is), a snapshot of the recurrent state per drafted token, and
-    the compute buffers of a second context: a single layer needs what the head needs.
-    """
-    draft = settings._replace(kv_type_k="f16", kv_type_v="f16")
-    cache = sum(_draft_cache_bytes(each, draft) for each in blueprint.drafts)
-    state = DRAFT_TOKENS * state_bytes(blueprint, settings)
-    compute = buffers_of(blueprint).least_bytes(draft)
-    parts = [_part("draft_kv_cache", DRAFTING, cache, Basis.DERIVED, "its KV cache")]
-    if state:
-        parts.append(_part("draft_state", DRAFTING, state, Basis.DERIVED, "snapshots of the state"))
-    parts.append(_part("draft_compute", DRAFTING, compute, Basis.DERIVED, "its compute buffers"))
-    return parts
-
-
-def _draft_cache_bytes(draft: Draft, settings: LlamaCppSettings) -> int:
-    mixer = draft.layer.mixer
-    if not isinstance(mixer, Attention | LatentAttention):
-        return 0
-    return settings.cells * settings.streams * cell_bytes(mixer, settings)
+def _state_detail(blueprint: Blueprint, settings: LlamaCppSettings) -> str:
+    kept = snapshots(blueprint, settings)
+    more = f", and {kept - 1} more of each for drafts" if kept > 1 else ""
+    return f"{_share(blueprint, kinds_of(blueprint).recurrent_layers)}, fixed per sequence{more}"
 
 
 RUNTIME: Runtime = LlamaCpp()

@@ -26,6 +26,7 @@ MIXERS: Mapping[str, Callable[[ModelGraph, Any, Tensor], Tensor]] = {
 }
 
 IN_LAST_LAYER, BEFORE_NORM, AFTER_NORM = "last_layer", "before_norm", "after_norm"
+BEFORE_FEED = "before_feed"  # of the last layer
 
 
 def build_graph(blueprint: Blueprint, batch: Batch, layers: tuple[Layer, ...]) -> ModelGraph:
@@ -37,7 +38,8 @@ def build_graph(blueprint: Blueprint, batch: Batch, layers: tuple[Layer, ...]) -
 
 def add_layers(graph: ModelGraph, layers: tuple[Layer, ...]) -> None:
     """Append these layers to a graph that is empty, and the head."""
-    stream = _Stream(graph)
+    stream = Stream(graph, graph.input("embedding"))
+    stream.add_embedding()
     for index, layer in enumerate(layers):
         graph.layer = index
         stream.add_layer(layer, is_last=index + 1 == len(layers))
@@ -45,19 +47,23 @@ def add_layers(graph: ModelGraph, layers: tuple[Layer, ...]) -> None:
     stream.add_head()
 
 
-class _Stream:
+class Stream:
     """The stream of hidden states that layers add to."""
 
-    def __init__(self, graph: ModelGraph) -> None:
+    def __init__(self, graph: ModelGraph, state: Tensor) -> None:
         self.graph = graph
+        self.state = state
         self.features: Tensor | None = None  # of an image, for each of the first layers
         self.per_layer: Tensor | None = None
         self.added = 0
-        blueprint, tokens = graph.blueprint, graph.batch.tokens
-        self.state = graph.input("embedding")
+
+    def add_embedding(self) -> None:
+        """Append what is done with the tokens' embeddings before the first layer."""
+        graph, blueprint = self.graph, self.graph.blueprint
         if blueprint.deepstack:
-            wide = graph.compute("PAD", (blueprint.hidden * (1 + blueprint.deepstack), tokens), self.state)
-            self.state = self.features = graph.view(wide, blueprint.hidden, tokens)
+            wide = (blueprint.hidden * (1 + blueprint.deepstack), graph.batch.tokens)
+            padded = graph.compute("PAD", wide, self.state)
+            self.state = self.features = graph.view(padded, *self.state.shape)
             graph.expand(self.state)
         rows = self._per_layer_rows() if blueprint.per_layer_width else None
         if blueprint.embedding_scaled:
@@ -100,6 +106,8 @@ class _Stream:
         if sandwich:
             output = graph.norm(output)
         self.state = self._sum(output, residual, residual_first="mixer" in first)
+        if is_last and graph.blueprint.outputs_chosen == BEFORE_FEED:
+            self.state = self._chosen(self.state)
         if layer.feed is not None:
             output = self._fed(layer.feed, self.state)
             if sandwich:
@@ -139,20 +147,25 @@ class _Stream:
         rows = (graph.blueprint.hidden, graph.batch.outputs)
         return graph.compute("GET_ROWS", rows, tensor, graph.input("output_rows"))
 
-    def add_head(self) -> None:
-        """Append the final norm, the choice of output rows where it is not done yet, and the logits."""
+    def add_head(self, *, layer_norm: bool = False, keeps_chosen: bool = True) -> Tensor:
+        """Append the final norm, the choice of output rows where it is not done yet, and the logits; return these.
+
+        What can be read afterwards keeps its place; whether the chosen rows can, depends on the graph.
+        """
         graph, chosen = self.graph, self.graph.blueprint.outputs_chosen
         state = self.state
         kept = []
         if chosen == BEFORE_NORM:
             kept.append(state)
             state = self._chosen(state)
-        normed = graph.norm(state)
+        normed = graph.compute("NORM", state.shape, state) if layer_norm else graph.norm(state)
         kept.append(normed)
         if chosen == AFTER_NORM:
             normed = self._chosen(normed)
-            kept.append(normed)
-        kept.append(graph.projected(graph.blueprint.vocab, normed))
-        for tensor in kept:
+            if keeps_chosen:
+                kept.append(normed)
+        logits = graph.projected(graph.blueprint.vocab, normed)
+        for tensor in (*kept, logits):
             tensor.is_output = True
-        graph.expand(kept[-1])
+        graph.expand(logits)
+        return logits

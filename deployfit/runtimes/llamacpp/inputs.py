@@ -102,10 +102,10 @@ def _widest_rotation(size: int) -> int:
     return size & -size
 
 
-def host_bytes(blueprint: Blueprint, batch: Batch) -> tuple[int, int]:
+def host_bytes(inputs: Mapping[str, Input]) -> tuple[int, int]:
     """Return the host part of the compute buffers, all inputs, each padded: bytes, and bytes for each cell."""
     fixed = per_cell = 0
-    for shape, width in host_inputs(blueprint, batch).values():
+    for shape, width in inputs.values():
         nbytes = width * prod(shape)
         if nbytes < 0:  # a dimension is CELLS, of which there are hundreds: nothing to pad
             per_cell += nbytes // CELLS

@@ -6,6 +6,7 @@ from deployfit.layers.attention import Indexer, LatentAttention
 from deployfit.runtimes.llamacpp.batch import CELLS, F16_BYTES, F32_BYTES
 from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.inputs import I32_BYTES
+from deployfit.runtimes.llamacpp.metal import flash_scratch
 from deployfit.runtimes.llamacpp.tensors import Tensor
 
 
@@ -46,7 +47,9 @@ def _attended(graph: ModelGraph, mixer: LatentAttention, query: Tensor, mask: Te
     copies = []
     if batch.key_type.name == "F32":
         copies = [graph.half_copy((length, CELLS)) for length in (mixer.cache_row * batch.streams, rows)]
-    return graph.view(graph.compute("FLASH_ATTN_EXT", output, query, *copies, mask), *output)
+    result = graph.compute("FLASH_ATTN_EXT", output, query, *copies, mask)
+    result.scratch = flash_scratch(batch, mixer)
+    return graph.view(result, *output)
 
 
 def _query(graph: ModelGraph, mixer: LatentAttention, narrow: Tensor) -> Tensor:

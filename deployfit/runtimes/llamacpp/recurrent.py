@@ -78,11 +78,11 @@ def _gates(graph: ModelGraph, mixer: DeltaNet, normed: Tensor) -> tuple[Tensor, 
 
 
 def _delta_rule(graph: ModelGraph, width: int, head: int, sources: tuple[Tensor, ...], state: Tensor) -> Tensor:
-    """Return the outputs with the new states behind them; those are written to the cache."""
+    """Return the outputs with the new states behind them, one or several of each sequence, written to the cache."""
     batch = graph.batch
-    rows = batch.tokens + head * batch.sequences
+    rows = batch.tokens + head * batch.sequences * batch.snapshots
     result = graph.compute("GATED_DELTA_NET", (width, rows), *sources, graph.view(state, *state.shape))
-    graph.store("CPY", graph.view(result, width * head, batch.sequences))
+    graph.store("CPY", graph.view(result, width * head, batch.sequences * batch.snapshots))
     return result
 
 
@@ -131,12 +131,13 @@ def mamba2(graph: ModelGraph, mixer: Mamba2, normed: Tensor) -> Tensor:
     mixed = _convolution(graph, states, graph.view(joint, tokens, channels), channels, mixer.kernel)
     values, keys, queries = (graph.view(mixed, *shape) for _ in range(3))
     step = graph.compute("CONT", (mixer.heads, per, sequences), graph.view(joint, mixer.heads, per, sequences))
-    elements = mixer.inner * tokens + mixer.state_elements * sequences
+    written = sequences * batch.snapshots
+    elements = mixer.inner * tokens + mixer.state_elements * written
     sources = (values, step, keys, queries, graph.input("state_rows"))
     scanned = graph.compute("SSM_SCAN", (elements,), *sources)
     graph.expand(scanned)
     _spare_states(graph, mixer.state_elements)
-    graph.store("CPY", graph.view(scanned, mixer.state_elements, sequences))
+    graph.store("CPY", graph.view(scanned, mixer.state_elements, written))
     output = graph.view(scanned, *shape)
     output = graph.compute("ADD", shape, output, graph.compute("MUL", shape, values))
     gate = graph.compute("CONT", shape, graph.view(joint, *shape))

@@ -12,16 +12,20 @@ from deployfit.runtimes.llamacpp.batch import is_quantized
 from deployfit.runtimes.llamacpp.caches import kv_tensor_type
 from deployfit.runtimes.llamacpp.graph import MIXERS
 from deployfit.runtimes.llamacpp.kinds import kinds_of
-from deployfit.runtimes.llamacpp.settings import KV_TYPES, MOST_PARALLEL, MOST_UBATCH, LlamaCppSettings
+from deployfit.runtimes.llamacpp.settings import KV_TYPES, MOST_PARALLEL, MOST_UBATCH, SLOTS, LlamaCppSettings
+
+VOCAB_DIFFERENCE = 128  # tokens by which a draft model's vocabulary may differ (common/speculative.cpp)
 
 
 def check(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
     """Raise InputError for settings that the engine would refuse or that the model was not trained for."""
     _check_layers(blueprint)
     trained = blueprint.trained_context
-    if not 1 <= settings.context_tokens <= trained:
+    slots = settings.parallel if settings.outputs == SLOTS else 1
+    if not 1 <= settings.context_tokens <= trained * max(slots, 1):
+        each = f" for each of {slots} sequences" if slots > 1 else ""
         raise InputError(
-            f"{param('context')}: {settings.context_tokens:,} tokens; choose from 1 to the trained {trained:,}"
+            f"{param('context')}: {settings.context_tokens:,} tokens; choose from 1 to the trained {trained:,}{each}"
         )
     if not 1 <= settings.parallel <= MOST_PARALLEL:
         raise InputError(f"{param('parallel')}: {settings.parallel:,} sequences; choose from 1 to {MOST_PARALLEL}")
@@ -31,6 +35,24 @@ def check(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
         if name not in KV_TYPES:
             raise unknown("KV type", name, KV_TYPES)
     _check_kv_types(blueprint, settings)
+    _check_draft_model(blueprint, settings)
+
+
+def _check_draft_model(blueprint: Blueprint, settings: LlamaCppSettings) -> None:
+    model = settings.draft_model
+    if model is None:
+        return
+    if abs(model.blueprint.vocab - blueprint.vocab) > VOCAB_DIFFERENCE:
+        raise InputError(
+            f"{param('draft_model')}: {model.name} has a vocabulary of {model.blueprint.vocab:,},"
+            f" the model one of {blueprint.vocab:,}; choose a smaller model of the same family"
+        )
+    if model.blueprint.trained_context * settings.streams < settings.cells:
+        raise InputError(
+            f"{param('draft_model')}: {model.name} was trained for {model.blueprint.trained_context:,} tokens;"
+            f" ask for no more with {param('context')}"
+        )
+    check(model.blueprint, settings._replace(draft_model=None, kv_type_k="f16", kv_type_v="f16"))
 
 
 def _check_layers(blueprint: Blueprint) -> None:

@@ -17,6 +17,7 @@ from deployfit.runtimes.llamacpp.batch import CELLS, F32_BYTES
 
 ALIGNMENT = 32  # of every buffer type concerned
 NO_SLOT = -1
+NO_SCRATCH = (0, 0)
 
 Shape = tuple[int, ...]  # ggml's order: the row's length first
 
@@ -26,7 +27,8 @@ class Tensor:
 
     `size` are its bytes, beside `per_cell` bytes for each cell of a sequence's context. `root` is set for views and
     names the tensor whose memory is looked into. `external` marks an operation without a result of its own: it writes
-    into a cache. `slot` numbers its place once it has one.
+    into a cache. `slot` numbers its place once it has one. `scratch` is what a device wants behind the result: bytes,
+    and bytes for each block of cells.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Tensor:
         "placed",
         "readers",
         "root",
+        "scratch",
         "shape",
         "size",
         "slot",
@@ -67,6 +70,7 @@ class Tensor:
         self.readers = 0
         self.views = 0
         self.slot = NO_SLOT
+        self.scratch = NO_SCRATCH
         self.size = self.per_cell = 0
         if root is None and not external:
             nbytes = width * prod(shape)

@@ -108,9 +108,17 @@ class Mlx:
         """Return in which steps the caches grow."""
         return CACHE_STEP
 
+    def most_context(self, blueprint: Blueprint, settings: MlxSettings) -> int:
+        """Return the trained context."""
+        return blueprint.trained_context
+
     def sequences(self, settings: MlxSettings) -> int:
         """Return one: the caches are those of one sequence."""
         return 1
+
+    def states(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
+        """Return as many as there are sequences."""
+        return self.sequences(settings)
 
     @property
     def planned(self) -> Sequence[Mapping[str, str]]:
@@ -135,6 +143,12 @@ class Mlx:
     def columns(self, settings: MlxSettings) -> Mapping[str, int | str | bool | None]:
         """Return the settings by parameter."""
         return {name: getattr(settings, name) for name in COLUMNS}
+
+    def extra_columns(
+        self, blueprint: Blueprint, settings: MlxSettings, options: Options
+    ) -> Mapping[str, int | None]:
+        """Return none: mlx-lm keeps nothing of which the parts say only how much it is together."""
+        return {}
 
     def thriftier(self, blueprint: Blueprint, settings: MlxSettings) -> Iterator[tuple[Mapping[str, str], MlxSettings]]:
         """Yield what needs less: a smaller prefill step costs speed, a quantized cache precision."""
