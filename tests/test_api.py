@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import subprocess
@@ -55,8 +56,8 @@ def test_fit_gives_what_the_command_prints() -> None:
     assert [{**row, **dict.fromkeys(texts)} for row in answers.rows()] == [
         {**row, **dict.fromkeys(texts)} for row in shown
     ]
-    assert "vision tower (--vision, --image)" in shown[0]["not_counted"]  # each door spells its parameters
-    assert "vision tower (vision)" in answers.rows()[0]["not_counted"]
+    assert "MTP drafting (--mtp)" in shown[0]["not_counted"]  # each door spells its parameters
+    assert "MTP drafting (mtp)" in answers.rows()[0]["not_counted"]
     frame = answers.frame()
     assert frame.total_bytes.tolist() == [answer.estimate.total_bytes for answer in answers]
     assert frame.total_bytes.dtype == "int64"
@@ -200,5 +201,11 @@ def test_the_python_of_the_documents_runs(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     texts = [path.read_text(encoding="utf-8") for path in (root / "README.md", *sorted((root / "docs").glob("*.md")))]
     blocks = [block.partition("```")[0] for text in texts for block in text.split("```python\n")[1:]]
+    sessions = [block for block in blocks if block.startswith(">>>")]
+    programs = [block for block in blocks if block not in sessions]
     assert blocks
-    subprocess.run([sys.executable, "-c", "\n".join(blocks)], check=True, cwd=tmp_path)
+    subprocess.run([sys.executable, "-c", "\n".join(programs)], check=True, cwd=tmp_path)
+    names = {name: getattr(deployfit, name) for name in deployfit.__all__}
+    for session in sessions:
+        found = doctest.DocTestParser().get_doctest(session, dict(names), "docs", None, 0)
+        assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(found).failed == 0

@@ -202,7 +202,10 @@ def test_a_plan_of_what_fits_nowhere_is_no_empty_table(format_name: str) -> None
     assert "tokens/s" not in text
 
 
-@pytest.mark.parametrize(("mac", "said"), [("M1 8", True), ("M4 16", True), ("M4 32", False)])
-def test_speeds_of_what_does_not_fit_say_so(mac: str, said: bool) -> None:
+@pytest.mark.parametrize(
+    ("mac", "speed", "beyond"), [("M1 8", False, False), ("M4 24", True, True), ("M4 32", True, False)]
+)
+def test_speeds_of_what_is_beyond_the_limit_say_so(mac: str, speed: bool, beyond: bool) -> None:
     text = one_line(run("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", mac).stdout)
-    assert ("speeds are those within the GPU limit; beyond it the Mac swaps" in text) is said
+    assert ("speed " in text) is speed
+    assert ("speeds are those within the GPU limit; beyond it the Mac swaps" in text) is beyond
