@@ -34,7 +34,7 @@ ROOMS = [
 LIBRARY = ""
 # An answer asks for its document when that is wanted, and a question may start a door: the only ways up, and no module
 # goes them as it is imported.
-LATE = {("questions", "report"), ("questions", "mcp")}
+LATE = {("questions", "report"), ("questions", "page"), ("questions", "mcp")}
 
 NOW, LATER, TYPES = "now", "later", "types"  # as a module is imported, as a function runs, for annotations only
 
