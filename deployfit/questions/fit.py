@@ -55,12 +55,21 @@ class Fit(NamedTuple):
 
 
 class Fits(Answered, Sequence[Answer]):
-    """Verdicts, one per Mac and quant; `listed`: nothing in particular was asked for, and these are what there is."""
+    """Verdicts, one per Mac and quant.
+
+    `listed`: nothing in particular was asked for, and these are what there is. `said`: what is to be said of the name.
+    """
 
     def __init__(
-        self, fits: Sequence[Fit], *, listed: bool, shown: Shown = Shown.USUAL, use_exit_code: bool = False
+        self,
+        fits: Sequence[Fit],
+        *,
+        listed: bool,
+        shown: Shown = Shown.USUAL,
+        said: str = "",
+        use_exit_code: bool = False,
     ) -> None:
-        self.fits, self.listed, self.shown = fits, listed, shown
+        self.fits, self.listed, self.shown, self.said = fits, listed, shown, said
         self._use_exit_code = use_exit_code
 
     def __len__(self) -> int:
@@ -79,7 +88,7 @@ class Fits(Answered, Sequence[Answer]):
         """Return the rows, and the whole breakdown for one quant or a line each for several."""
         from deployfit.report.fit import fit_document
 
-        return fit_document(self.fits, listed=self.listed, shown=self.shown)
+        return fit_document(self.fits, listed=self.listed, shown=self.shown, said=self.said)
 
 
 def fit(
@@ -127,7 +136,7 @@ def fit(
     names = texts(quant)
     together = together_of(mac, runtime, split, tensor_split, macs_needed=macs_needed)
     runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
-    opened = None
+    opened, about = None, ""
     if catalog is None and is_source(model):
         from deployfit.sources.open import open_source
 
@@ -142,7 +151,7 @@ def fit(
             if value:
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
-        names = names or _said_quant(said)
+        names, about = names or _said_quant(said), about_name(said)
         publisher = publisher or (said.publisher if not names else None)
         asked = _asked(found, names, runtime, publisher, own=own, imatrix=imatrix)
     listed = not names and (opened is None or opened.quant is None)
@@ -169,7 +178,7 @@ def fit(
         raise InputError(
             f"nothing of {found.name} can be made as asked; leave out {param('imatrix')} or {param('mtp')}"
         )
-    return Fits(fits, listed=listed, shown=shown, use_exit_code=exit_code)
+    return Fits(fits, listed=listed, shown=shown, said=about, use_exit_code=exit_code)
 
 
 def _said_quant(said: Named) -> list[str]:
@@ -181,6 +190,17 @@ def _said_quant(said: Named) -> list[str]:
     except InputError:
         own = own_alike(said.quant or "", said.format or GGUF)
         return [own.name] if own else []
+
+
+def about_name(said: Named) -> str:
+    """Return what is to be said where a name is not the catalogue's own, "" where it is."""
+    if said.alias:
+        return f"{said.alias} has the same numbers as {said.model}."
+    if said.mtp:
+        return f"That file has the MTP layer too; {param('quant')} of the tool's own with {param('mtp')} counts it."
+    if said.owner:
+        return f"Files of {said.owner} are not known; these are answered in their place."
+    return ""
 
 
 def is_source(text: str) -> bool:

@@ -108,6 +108,8 @@ def texts(values: Text | Iterable[Text] | None) -> list[str]:
 
     >>> texts(["32,768", "8k,16k"])
     ['32,768', '8k', '16k']
+    >>> texts("Mac15,3,Mac14,7")
+    ['Mac15,3', 'Mac14,7']
     """
     if values is None:
         return []
@@ -118,6 +120,11 @@ def texts(values: Text | Iterable[Text] | None) -> list[str]:
 def _parted(text: str) -> list[str]:
     if "," not in text:
         return [text]
+    if "mac" in text.casefold():  # the identifiers of models have a comma of their own: Mac15,3
+        import re
+
+        kept = re.sub("(?i)(mac[a-z]*[0-9]+),(?=[0-9])", "\\1\0", text)
+        return [piece.strip().replace("\0", ",") for piece in kept.split(",") if piece.strip()]
     pieces = [piece.strip() for piece in text.split(",")]
     thousands = all(len(piece) == 3 and piece.isdigit() for piece in pieces[1:]) and pieces[0].isdigit()
     return [text] if thousands else [piece for piece in pieces if piece]

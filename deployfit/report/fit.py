@@ -50,10 +50,10 @@ TONES = {
 MOST_LISTED = 8  # files of a list that a person is shown at once
 
 
-def fit_document(fits: Sequence[Fit], *, listed: bool, shown: Shown = Shown.USUAL) -> Document:
+def fit_document(fits: Sequence[Fit], *, listed: bool, shown: Shown = Shown.USUAL, said: str = "") -> Document:
     """Return the document of one answer in full, or of several in a line each.
 
-    `listed`: nobody asked for these in particular, so that the sensible ones are enough.
+    `listed`: nobody asked for these in particular, so that the sensible ones are enough. `said`: of the model's name.
     """
     if shown is Shown.BRIEF:
         blocks = list(_brief(fits, listed=listed))
@@ -61,6 +61,8 @@ def fit_document(fits: Sequence[Fit], *, listed: bool, shown: Shown = Shown.USUA
         blocks = list(_one(fits[0], explained=shown is Shown.EXPLAINED))
     else:
         blocks = list(_many(fits, listed=listed))
+    if said and shown is not Shown.BRIEF:
+        blocks.insert(0, Statement(said))
     if shown is Shown.EXPLAINED:
         blocks += _explained(fits)
     return of_rows(SCHEMA, [fit_row(each) for each in fits], blocks)
@@ -204,14 +206,29 @@ def machine_name(machine: Machine) -> str:
 def _brief(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
     """Yield a line for each answer, of a list one for the choice."""
     chosen = [fit for fit in fits if fit.chosen] if listed else []
-    several = len({fit.answer.run.machine for fit in fits}) > 1
-    for fit in chosen or (fits[:1] if listed else fits):
-        answer = fit.answer
-        place = f" on {answer.run.machine.mac.name}" if several else ""
-        told = [f" {answer.run.model.name} {answer.weights.recipe}{place}", f"{answer.max_context_tokens:,} tokens"]
-        if answer.speed:
-            told.append(f"{tps(answer.speed.decode.tps)} tokens/s")
-        yield Statement("; ".join(told), verdict_sentence(answer), TONES[answer.verdict])
+    answers = [fit.answer for fit in chosen or (fits[:1] if listed else fits)]
+    several = len({answer.run.machine for answer in answers}) > 1
+    has_speed = any(answer.speed for answer in answers)
+    columns = [
+        Column("", left=True),
+        Column(""),
+        Column("", left=True, shrinks=True),
+        *([Column("", left=True)] if several else []),
+        Column("", rank=1),
+        *([Column("", rank=2)] if has_speed else []),
+    ]
+    rows = [
+        [
+            answer.verdict.headline,
+            f"{gib(answer.headroom_bytes, 1)} GiB left",
+            f"{answer.run.model.name} {answer.weights.recipe}",
+            *([answer.run.machine.mac.name] if several else []),
+            f"{answer.max_context_tokens:,} tokens",
+            *([f"{tps(answer.speed.decode.tps)} tokens/s" if answer.speed else ""] if has_speed else []),
+        ]
+        for answer in answers
+    ]
+    yield Table(columns, rows, 0, [TONES[answer.verdict] for answer in answers])
 
 
 def _explained(fits: Sequence[Fit]) -> Iterable[Block]:
@@ -234,7 +251,7 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
         TONES[answer.verdict],
     )
     yield _bar(answer)
-    yield Facts(list(_facts(answer)))
+    yield Facts([*_facts(answer), *_defaults(answer.run)])
     yield _parts(answer, explained=explained)
     yield from _ways(fit)
     if answer.verdict in RUNS and (step := next_step(answer)):
@@ -255,6 +272,7 @@ def _parts(answer: Answer, *, explained: bool) -> Table:
             part.detail,
         )
         for part in needed.at_start
+        if explained or gib(part.nbytes) != gib(0)
     ]
     rows += [
         ("total", needed.total_bytes, None, ""),
@@ -329,6 +347,15 @@ def _facts(answer: Answer) -> Iterable[tuple[str, str]]:
         yield "drafting", f"makes it {low:.1f} to {high:.1f} times as fast (measured, {pairs} pairs)"
     if answer.verdict not in RUNS:
         yield "", BEYOND_THE_LIMIT
+
+
+def _defaults(run: Run) -> Iterable[tuple[str, str]]:
+    """Yield what the application chose, as it would be typed."""
+    if run.app is None:
+        return
+    named = [f"{option(name)} {value}" for name, value in run.chosen.items() if name in run.app.options]
+    if named:
+        yield "defaults", f"of {run.app.title}: {', '.join(named)}"
 
 
 def _largest_image(answer: Answer) -> str:

@@ -68,7 +68,7 @@ def _blocks(models: Sequence[Model]) -> Iterable[Block]:
 
 
 def _billions(params: int) -> str:
-    return f"{params / 10**9:.1f}"
+    return f"{params / 10**9:.1f}B"
 
 
 def kinds_of(blueprint: Blueprint) -> str:

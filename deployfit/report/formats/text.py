@@ -163,7 +163,10 @@ def table(block: Table, screen: Screen) -> Iterator[str]:
     cells = [[printable(cell) for cell in row] for row in block.rows]
     widths, shown = _fitted(block.columns, cells, screen.width)
     toned = block.toned if block.toned >= 0 else len(block.columns) + block.toned + 1
-    for number, row in enumerate([[column.name for column in block.columns], *cells]):
+    names = [column.name for column in block.columns]
+    for number, row in enumerate([names, *cells]):
+        if not number and not any(names):
+            continue
         line = []
         for index in shown:
             text = _cut(row[index], widths[index])
