@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from deployfit.errors import InputError
-from deployfit.estimate import Estimate
 from deployfit.hardware.gpu_limit import highest_raised_limit
 from deployfit.hardware.machine import GPU_RESERVE, Machine
 from deployfit.quants.weights import Quant, Weights
@@ -71,15 +70,11 @@ def _same_file(answer: Answer, judge: Judge, choices: Choices) -> Iterator[Advic
         yield Advice({"context": str(best[0]), **best[1]}, "the largest context that fits")
 
 
-def _fits(machine: Machine, needed: Estimate) -> bool:
-    return verdict_at(machine, needed.total_bytes, needed.usual_bytes) is Verdict.FITS
-
-
 def _thrifty(answer: Answer, judge: Judge, weights: Weights) -> Mapping[str, str] | None:
     """Return what to type for a cache that makes these weights fit with the whole context."""
     run = answer.run
     for typed, settings in run.runtime.thriftier(run.model.blueprint, run.settings):
-        if _fits(run.machine, judge.estimate(weights, settings)):
+        if judge.estimate(weights, settings).total_bytes <= run.machine.budget_bytes:
             return typed
     return None
 
@@ -94,11 +89,11 @@ def _smaller(answer: Answer, judge: Judge, choices: Choices, *, lossy: bool) -> 
 
 def _other_file(answer: Answer, judge: Judge, choices: Choices, *, lossy: bool = False) -> Iterator[Advice]:
     """Yield the largest smaller file that fits, if need be with a smaller cache."""
-    machine = answer.run.machine
+    budget = answer.run.machine.budget_bytes
     with_cache: Advice | None = None
     for quant, weights in _smaller(answer, judge, choices, lossy=lossy):
         what = f"{gib(weights.tensor_bytes, 1)} GiB in place of {gib(answer.weights.tensor_bytes, 1)}"
-        if _fits(machine, judge.estimate(weights)):
+        if judge.estimate(weights).total_bytes <= budget:
             yield Advice({"quant": quant.name}, f"the next smaller file that fits, {what}")
             return
         if with_cache is None and (typed := _thrifty(answer, judge, weights)) is not None:
@@ -119,7 +114,7 @@ def _other_model(answer: Answer, judge: Judge, choices: Choices) -> Iterator[Adv
 
 def _other_machine(answer: Answer, judge: Judge, choices: Choices) -> Iterator[Advice]:
     for machine in choices.machines():
-        if _fits(machine, answer.estimate):
+        if verdict_at(machine, answer.estimate.total_bytes) is Verdict.FITS:
             yield Advice({"mac": f"{machine.mac.memory_bytes // 2**30}"}, "the smallest Mac that runs it as asked")
             return
 

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deployfit.quants.weights import Weights
-from deployfit.runtimes.runtime import DEVICE
+from deployfit.runtimes.runtime import DEVICE, MemoryPart
 from deployfit.units import GIB, MIB
-from deployfit.verdict import Judge, Run
+from deployfit.verdict import Judge
 
 Rule = Callable[[Judge, Weights], int]
 
 
 FIT_MARGIN = 1024 * MIB  # common/common.h: --fit-target
 FIT_LEAST = 4096  # common/common.h: --fit-ctx
+CONTEXT_STEP = 256
+OF_IMAGES = ("vision", "image")  # they are added to the margin (tools/server/server-context.cpp)
 
 
 def fit(judge: Judge, weights: Weights) -> int:
     """Return llama-server's context: the trained one, shrunk until a GiB of the GPU's memory is left.
 
-    A straight line between its least context and the whole one, rounded down to 256 tokens a sequence (common/fit.cpp).
-    Where even the least is too much it stays there, and layers leave the GPU's buffers.
+    Where even the least context is too much it stays there, and layers leave the GPU's buffers.
     """
     run = judge.run
-    streams = _streams(run)
-    whole, least = run.model.blueprint.trained_context * streams, FIT_LEAST * streams
+
+    def parts(tokens: int) -> Sequence[MemoryPart]:
+        return judge.estimate(weights, run.settings.with_context(tokens)).at_start
 
     def device_bytes(tokens: int) -> int:
-        parts = judge.estimate(weights, run.settings.with_context(tokens)).at_start
-        return sum(part.nbytes for part in parts if part.where == DEVICE and part.name not in ("vision", "image"))
+        return sum(part.nbytes for part in parts(tokens) if part.where == DEVICE and part.name not in OF_IMAGES)
 
-    target = run.machine.limit.limit_bytes - FIT_MARGIN
+    streams = int(getattr(run.settings, "streams", 1))
+    images = sum(part.nbytes for part in parts(FIT_LEAST) if part.where == DEVICE and part.name in OF_IMAGES)
+    target = run.machine.limit.limit_bytes - FIT_MARGIN - images
+    return fitted(run.model.blueprint.trained_context, streams, target, device_bytes)
+
+
+def fitted(trained: int, streams: int, target: int, device_bytes: Callable[[int], int]) -> int:
+    """Return the context that `--fit` decides on: the whole one if the device has room, else as much as it has.
+
+    A straight line between its least context and the whole one, rounded down to 256 tokens a sequence. Each of the
+    separate caches counts; `target` is what the device has free, less the margin (common/fit.cpp).
+
+    >>> fitted(262_144, 1, 100_000, lambda tokens: tokens)
+    99840
+    """
+    whole, least = trained * streams, FIT_LEAST * streams
     most = device_bytes(whole)
     if most <= target or whole <= least:
         return whole
@@ -39,22 +55,18 @@ def fit(judge: Judge, weights: Weights) -> int:
     if target <= smallest:
         return least
     tokens = least + (whole - least) * (target - smallest) // (most - smallest)
-    return max(tokens - tokens % (256 * streams), least)
-
-
-def _streams(run: Run) -> int:
-    """Return how many separate caches there are."""
-    return int(getattr(run.settings, "streams", 1))
+    return max(tokens - tokens % (CONTEXT_STEP * streams), least)
 
 
 OLLAMA_STEPS = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4_096))  # server/routes.go
 
 
 def by_gpu_memory(judge: Judge, weights: Weights) -> int:
-    """Return Ollama's context: by the memory that the GPU may use, never more than the trained one."""
-    limit = judge.run.machine.limit.limit_bytes
+    """Return Ollama's context: by the memory that the GPU may use, never more than the trained one; for each slot."""
+    run = judge.run
+    limit = run.machine.limit.limit_bytes
     tokens = next(tokens for least, tokens in OLLAMA_STEPS if limit >= least)
-    return min(tokens, judge.run.model.blueprint.trained_context)
+    return min(tokens, run.model.blueprint.trained_context) * run.runtime.sequences(run.settings)
 
 
 LM_STUDIO_RESERVE = 3 * GIB  # or 5 % of the working set, whichever is more

@@ -14,10 +14,14 @@ from deployfit.parameters import param
 from deployfit.tables import Row, Table
 
 RULE = "rule:"
+SAME_AS = "="
 
 
 class App(NamedTuple):
-    """A row of `data/apps.csv`: `options` are the parameters that it has; `command` starts it."""
+    """A row of `data/apps.csv`: `options` are the parameters that it has; `command` starts it.
+
+    `context_of_slot`: the context is that of each slot, not of all together.
+    """
 
     name: str
     runtime: str
@@ -26,6 +30,7 @@ class App(NamedTuple):
     options: tuple[str, ...]
     command: str
     source: str
+    context_of_slot: bool
 
 
 class Default(NamedTuple):
@@ -48,6 +53,7 @@ def _app(row: Row) -> App:
         options=tuple(row.text("options").split()),
         command=row.text("command"),
         source=row.text("source"),
+        context_of_slot=row.text("context", blank=True) == "slot",
     )
 
 
@@ -62,7 +68,7 @@ def _default(row: Row) -> Default:
     )
 
 
-APPS = Table("apps.csv", ["app", "runtime", "title", "version", "options", "command", "source"], _app)
+APPS = Table("apps.csv", ["app", "runtime", "title", "version", "options", "context", "command", "source"], _app)
 DEFAULTS = Table("app_defaults.csv", ["app", "runtime", "parameter", "value", "unless", "source"], _default)
 
 
@@ -105,16 +111,17 @@ def _others(runtime: str, apps: Sequence[App]) -> str:
 def defaults_of(app: App, rows: Sequence[Default], typed: Mapping[str, str]) -> dict[str, str]:
     """Return what the application sets beside what was typed, by parameter; rules are among the values.
 
+    A value `=NAME` is that of another parameter, typed or not.
+
     >>> from deployfit.catalogue import rows
     >>> app = app_of("llama-server", "llama.cpp", rows(APPS))
     >>> [defaults_of(app, rows(DEFAULTS), typed).get("kv_unified") for typed in ({}, {"parallel": "4"})]
     ['true', None]
     """
-    return {
-        row.parameter: row.value
-        for row in rows
-        if (row.app, row.runtime) == (app.name, app.runtime) and row.parameter not in typed and row.unless not in typed
-    }
+    own = [row for row in rows if (row.app, row.runtime) == (app.name, app.runtime)]
+    found = {row.parameter: row.value for row in own if row.parameter not in typed and row.unless not in typed}
+    every = {**found, **typed}
+    return {name: every[value[1:]] if value.startswith(SAME_AS) else value for name, value in found.items()}
 
 
 def check_typed(app: App, typed: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import MemoryPart, Runtime
 from deployfit.speed import NO_SPEEDS, Speeds, decode_seconds, prefill_seconds, work_of
 from deployfit.units import four_digits
-from deployfit.verdict import JUDGED, Verdict, budget_at
+from deployfit.verdict import JUDGED, Verdict
 
 MISSING = -1
 VERDICTS = JUDGED  # a code in the arrays is a position here
@@ -239,20 +239,17 @@ def sweep(grid: Grid) -> GridResult:
     loaded = np.full((models, quants, len(SUMS)), MISSING, np.int64)
     running = np.full((models, settings, contexts, len(SUMS)), MISSING, np.int64)
     largest = np.full((models, quants, settings, machines), MISSING, np.int64)
-    usual = np.zeros((models, settings), np.int64)
+    budgets = np.array([machine.budget_bytes for machine in grid.machines], np.int64)
     for m, model in enumerate(grid.models):
         for q, each in enumerate(weights[m]):
             if each is not None:
                 loaded[m, q] = _columns(grid.runtime.loaded(model.blueprint, each, grid.options, grid.settings[0]))
         made = loaded[m, :, 0] != MISSING
+        spare = budgets - loaded[m, made].sum(axis=1)[:, None]
         for s, how in enumerate(grid.settings):
             if not made.any() or not _runs(grid, model, how.with_context(_trained(model)), refusals):
                 continue
-            growth = _Growth(grid, model, how)
-            usual[m, s] = growth.usual_bytes
-            budgets = np.array([budget_at(machine, growth.usual_bytes) for machine in grid.machines], np.int64)
-            spare = budgets - loaded[m, made].sum(axis=1)[:, None]
-            largest[m, made, s] = growth.largest_context(spare)
+            largest[m, made, s] = _Growth(grid, model, how).largest_context(spare)
             for c, tokens in enumerate(grid.contexts):
                 at = how.with_context(tokens)
                 if _runs(grid, model, at, refusals):
@@ -266,7 +263,7 @@ def sweep(grid: Grid) -> GridResult:
         loaded_bytes=loaded,
         running_bytes=running,
         total_bytes=total,
-        verdicts=_verdicts(total, usual[:, None, :, None], missing, grid.machines),
+        verdicts=_verdicts(total, missing, grid.machines),
         max_context_tokens=largest,
         refusals=tuple(refusals),
     )
@@ -311,17 +308,13 @@ def _trained(model: Model) -> int:
     return model.blueprint.trained_context
 
 
-def _verdicts(total: Bytes, usual: Bytes, missing: NDArray[np.bool_], machines: Sequence[Machine]) -> Codes:
-    """Return the codes of the verdicts; for each Mac three comparisons with everything else.
-
-    What grows in use leaves less for the start: `budget_at` of the verdict, for arrays.
-    """
+def _verdicts(total: Bytes, missing: NDArray[np.bool_], machines: Sequence[Machine]) -> Codes:
+    """Return the codes of the verdicts; for each Mac three comparisons with everything else."""
     codes = np.empty((len(machines), *total.shape), np.int8)
     for code, machine in zip(codes, machines, strict=True):
         tight = max(machine.budget_bytes, machine.limit.limit_bytes)
         raised = max(tight, machine.highest_total_bytes)
-        memory = machine.mac.memory_bytes - machine.other_bytes
-        code[...] = total > np.minimum(machine.budget_bytes, memory - usual)
+        code[...] = total > machine.budget_bytes
         code += total > tight
         code += total > raised
         code[missing] = MISSING
@@ -346,12 +339,6 @@ class _Growth:
         while self._first < steps and self._straight_until(self._first) == self._first:
             self._first += 1  # single steps at the start, often with a graph of their own, wait until they are needed
         self._fill(self._first, steps)
-
-    @property
-    def usual_bytes(self) -> int:
-        """What grows in use when one request at a time is answered; the context does not matter."""
-        parts = self._runtime.running(self._blueprint, self._at(self._first), self._options)
-        return sum(part.usual_bytes for part in parts if part.later)
 
     def largest_context(self, spare: Bytes) -> Bytes:
         """Return the largest contexts for which so many bytes are enough, 0 where there is none."""

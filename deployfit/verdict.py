@@ -26,7 +26,7 @@ class Verdict(Enum):
     FITS = "fits"
     """Within the GPU limit, with the reserve to spare."""
     TIGHT = "tight"
-    """Within the GPU limit, but not with the reserve; or it fits at the start and outgrows the memory in use."""
+    """Within the GPU limit, but not with the reserve."""
     NEEDS_RAISED_LIMIT = "needs_raised_limit"
     """Beyond the GPU limit, but within what it can be raised to."""
     DOES_NOT_FIT = "does_not_fit"
@@ -44,24 +44,11 @@ RUNS = (Verdict.FITS, Verdict.TIGHT)
 JUDGED = tuple(verdict for verdict in Verdict if verdict is not Verdict.UNKNOWN)
 
 
-def budget_at(machine: Machine, usual_bytes: int) -> int:
-    """Return the bytes that may be taken at the start by something that grows by so many in use.
-
-    What grows is ordinary memory, for which the Mac's memory is the limit, not the GPU's.
-    """
-    return min(machine.budget_bytes, machine.mac.memory_bytes - machine.other_bytes - usual_bytes)
-
-
-def verdict_at(machine: Machine, total_bytes: int, usual_bytes: int = 0) -> Verdict:
-    """Return the verdict on something that takes so many bytes at the start, and in use so many more.
-
-    >>> from deployfit.questions.resolve import machine_of
-    >>> [verdict_at(machine_of("32"), 18 * 2**30, grown * 2**30).headline for grown in (0, 12, 15)]
-    ['fits', 'fits', 'tight']
-    """
-    if total_bytes <= budget_at(machine, usual_bytes):
+def verdict_at(machine: Machine, total_bytes: int) -> Verdict:
+    """Return the verdict on something that takes so many bytes at the start."""
+    if total_bytes <= machine.budget_bytes:
         return Verdict.FITS
-    if total_bytes <= max(machine.budget_bytes, machine.limit.limit_bytes):
+    if total_bytes <= machine.limit.limit_bytes:
         return Verdict.TIGHT
     if total_bytes <= machine.highest_total_bytes:
         return Verdict.NEEDS_RAISED_LIMIT
@@ -71,7 +58,7 @@ def verdict_at(machine: Machine, total_bytes: int, usual_bytes: int = 0) -> Verd
 class Run(NamedTuple):
     """What is asked: a model, how it is started, and on which machine.
 
-    `typed` is what of the settings was typed, `app` what starts it.
+    `typed` is what of the settings was typed, `app` what starts it, `chosen` what that chooses beside it.
     """
 
     model: Model
@@ -81,6 +68,7 @@ class Run(NamedTuple):
     options: Options = Options()
     typed: Mapping[str, str] = {}
     app: App | None = None
+    chosen: Mapping[str, str] = {}
 
 
 class Answer(NamedTuple):
@@ -141,7 +129,7 @@ class Judge:
         run = self.run
         weights = self.weights(quant)
         needed = self.estimate(weights)
-        verdict = verdict_at(run.machine, needed.total_bytes, needed.usual_bytes)
+        verdict = verdict_at(run.machine, needed.total_bytes)
         return Answer(
             run=run,
             quant=quant,
@@ -172,10 +160,9 @@ class Judge:
         the engine's allocator can need more for less.
         """
         run = self.run
-        runtime, model = run.runtime, run.model
+        runtime, model, budget = run.runtime, run.model, run.machine.budget_bytes
         start = run.settings if settings is None else settings
         step, most = runtime.context_step(start), runtime.most_context(model.blueprint, start)
-        budget = budget_at(run.machine, self.estimate(weights, start).usual_bytes)
 
         def at(steps: int) -> Any:
             return start.with_context(min(steps * step, most))
@@ -196,8 +183,7 @@ class Judge:
         other = next(item for item in GENERATIONS if item != generation_of(machine.macos))
         if not machine.raised:
             limit = default_limit(machine.mac, other, self._limits)
-            there = machine._replace(macos=other, limit=limit)
-            disagrees = verdict_at(there, needed.total_bytes, needed.usual_bytes)
+            disagrees = verdict_at(machine._replace(macos=other, limit=limit), needed.total_bytes)
             if disagrees is not verdict:
                 notes.append(
                     f"{GENERATION_NAMES[other]} lends {gib(limit.limit_bytes)} GiB:"
@@ -208,7 +194,7 @@ class Judge:
         upper = needed.upper_bytes_of(*WORKING)
         if upper - needed.bytes_of(*WORKING) > 64 * MIB:
             notes.append(run.runtime.upper_note(gib(upper)))
-        if verdict in RUNS and needed.total_bytes + needed.later_bytes > machine.mac.memory_bytes - machine.other_bytes:
+        if verdict in RUNS and outgrows(machine, needed):
             notes.append(_growth_note(needed, machine))
         notes += run.runtime.notes(
             run.model.blueprint,
@@ -226,14 +212,19 @@ class Judge:
         return [*left_out, *run.runtime.left_out(run.model.blueprint, run.settings, run.options)]
 
 
+def outgrows(machine: Machine, needed: Estimate) -> bool:
+    """Return whether something can come to more in use than the Mac has; the verdict is of the start."""
+    return needed.total_bytes + needed.later_bytes > machine.mac.memory_bytes - machine.other_bytes
+
+
 def _growth_note(needed: Estimate, machine: Machine) -> str:
-    """Return what a user should know of parts that grow beyond the Mac's memory."""
+    """Return what a user should know of parts that can grow beyond the Mac's memory."""
     later = [part for part in needed.parts if part.later]
-    grown = " and ".join(f"{part.label} (up to {gib(part.upper_bytes)} GiB)" for part in later)
+    grown = " and ".join(part.label for part in later)
     limits = " and ".join(param(part.setting) for part in later)
-    most = gib(needed.total_bytes + needed.later_bytes)
+    usual, most = (gib(needed.total_bytes + grows) for grows in (needed.usual_bytes, needed.later_bytes))
     return (
-        f"in use {grown} come to the {gib(needed.total_bytes)} GiB at the start: {most} GiB at most, of"
+        f"in use {grown} grow: to {usual} GiB in all with one request at a time, {most} GiB at most, of"
         f" {gib(machine.mac.memory_bytes)}; limit them with {limits}"
     )
 

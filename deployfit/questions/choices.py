@@ -49,10 +49,10 @@ def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights]
     for quant in quants:
         try:
             weights = judge.weights(quant)
-            needed = judge.estimate(weights)
+            total = judge.estimate(weights).total_bytes
         except DeployfitError:
             continue
-        if verdict_at(run.machine, needed.total_bytes, needed.usual_bytes) is Verdict.FITS:
+        if verdict_at(run.machine, total) is Verdict.FITS:
             fitting.append((quant, weights))
     return min(fitting, key=lambda pair: (rank_of(pair[1])[0], -pair[1].text_bytes), default=None)
 

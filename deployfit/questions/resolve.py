@@ -266,16 +266,42 @@ def engine_asked(app: str | None, runtime: str | None) -> str | None:
 
 def started_with(app: str | None, runtime: str, typed: Mapping[str, str]) -> Any:
     """Return the settings with which an application starts a runtime, whatever the context."""
-    start = start_of(app, runtime, None, typed)
-    return start.runtime.settings(1, {**start.chosen, **start.typed})
+    return settings_of(start_of(app, runtime, None, typed), 1)
+
+
+def settings_of(start: Start, tokens: int) -> Any:
+    """Return the settings for a context that all sequences share; the model that drafts is looked up."""
+    typed = {**start.chosen, **start.typed}
+    settings = start.runtime.settings(tokens, typed)
+    if "draft_model" in typed:
+        from deployfit.questions.draft_model import draft_model_of
+
+        settings = settings._replace(draft_model=draft_model_of(typed["draft_model"], start.runtime.name))
+    return settings
 
 
 def run_of(model: Model, start: Start, machine: Machine, options: Options) -> Run:
     """Return what is asked; where a rule decides about the context it is the trained one."""
     ruled = start.context.startswith(RULE)
     tokens = model.blueprint.trained_context if ruled else context_of(start.context, model)
-    settings = start.runtime.settings(tokens, {**start.chosen, **start.typed})
-    return Run(model, start.runtime, settings, machine, options, start.typed, start.app)
+    settings = settings_of(start, tokens)
+    if start.app.context_of_slot:
+        settings = settings.with_context(tokens * start.runtime.sequences(settings))
+    _check_drafting(model, start, options)
+    return Run(model, start.runtime, settings, machine, options, start.typed, start.app, start.chosen)
+
+
+def _check_drafting(model: Model, start: Start, options: Options) -> None:
+    """Raise InputError for drafting that is asked for twice, or of which only the number of tokens is said."""
+    if "draft_model" in start.typed:
+        if options.mtp:
+            raise InputError(f"{param('mtp')} and {param('draft_model')} both draft; choose one")
+    elif "draft_max" in start.typed and not model.blueprint.drafts:
+        raise InputError(
+            f"{param('draft_max')}: {model.name} has no MTP layer; leave it out, or name a {param('draft_model')}"
+        )
+    elif "draft_max" in start.typed and not options.mtp and "mtp" not in start.chosen:
+        raise InputError(f"{param('draft_max')}: nothing drafts; say {param('mtp')} too, or {param('draft_model')}")
 
 
 def as_started(judge: Judge, quant: Quant, start: Start) -> Judge:

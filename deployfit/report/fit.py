@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deployfit.apps import USUAL
 from deployfit.basis import Basis
 from deployfit.estimate import WORKING
 from deployfit.hardware.machine import Machine
@@ -120,8 +121,10 @@ def question_line(answer: Answer, changed: Mapping[str, str] = {}) -> str:
         "model": run.model.name,
         "quant": answer.quant.name,
         "mac": machine.mac.name.removesuffix(" GB"),
-        "context": str(run.settings.context_tokens),
+        "context": str(_context_asked(run)),
     }
+    if run.app and run.app.name not in USUAL:
+        asked["app"] = run.app.name
     if not machine.raised and machine.macos != USUAL_MACOS:
         asked["macos"] = str(machine.macos)
     asked |= {**run.typed, **changed}
@@ -129,6 +132,13 @@ def question_line(answer: Answer, changed: Mapping[str, str] = {}) -> str:
     return " ".join(
         ["deployfit fit", _quoted(model), *(f"{option(name)} {_quoted(text)}" for name, text in asked.items())]
     )
+
+
+def _context_asked(run: Run) -> int:
+    """Return the context as it would be typed: with some applications it is that of each slot."""
+    of_slot = run.app is not None and run.app.context_of_slot
+    tokens = int(run.settings.context_tokens)
+    return tokens // run.runtime.sequences(run.settings) if of_slot else tokens
 
 
 def _quoted(text: str) -> str:
@@ -297,10 +307,9 @@ def verdict_sentence(answer: Answer) -> str:
     """Return the verdict with what is left or missing, as the beginning of a sentence."""
     spare = answer.headroom_bytes
     over = answer.estimate.total_bytes - answer.run.machine.limit.limit_bytes
-    tight = "use outgrows the memory" if spare >= 0 else f"{gib(-spare, 1)} GiB into the reserve"
     return {
         Verdict.FITS: f"Fits, {gib(spare, 1)} GiB to spare:",
-        Verdict.TIGHT: f"Tight, {tight}:",
+        Verdict.TIGHT: f"Tight, {gib(-spare, 1)} GiB into the reserve:",
         Verdict.NEEDS_RAISED_LIMIT: f"Needs a raised limit, {gib(over, 1)} GiB over it:",
         Verdict.DOES_NOT_FIT: f"Does not fit, {gib(over, 1)} GiB over the limit:",
         Verdict.UNKNOWN: "Not known:",

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 NOT_IN_METAL_FLASH_ATTENTION = ("iq4_nl",)
 DRAFTING = "MTP drafting"
-KEPT = ("cache_ram", "ctx_checkpoints")
-LESS_KEPT = ((2_048, 32), (0, 32), (0, 8))  # MiB and checkpoints: what is advised where use outgrows the memory
 
 
 class LlamaCpp:
@@ -180,14 +178,7 @@ class LlamaCpp:
     def thriftier(
         self, blueprint: Blueprint, settings: LlamaCppSettings
     ) -> Iterable[tuple[Mapping[str, str], LlamaCppSettings]]:
-        """Yield less that is kept in use, which costs nothing at the start; then smaller KV caches, if not refused."""
-        for cache_ram, checkpoints in LESS_KEPT:
-            less = settings._replace(
-                cache_ram=min(settings.cache_ram, cache_ram), ctx_checkpoints=min(settings.ctx_checkpoints, checkpoints)
-            )
-            typed = {name: str(getattr(less, name)) for name in KEPT if getattr(less, name) != getattr(settings, name)}
-            if typed:
-                yield typed, less
+        """Yield smaller KV caches that the engine does not refuse."""
         if settings.kv_type_k not in ("f32", "f16", "bf16"):
             return
         for kv_type in ("q8_0", "q4_0"):

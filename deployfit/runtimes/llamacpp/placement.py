@@ -52,6 +52,7 @@ def placed(
     """Return where a part of the weights lies."""
     first = first_on_gpu(blueprint, settings, mtp=mtp)
     head_on_gpu = settings.gpu_layers != 0
+    whole = first == 0 and head_on_gpu and not settings.cpu_moe and not settings.n_cpu_moe
     device = host = copy = 0
     for each in classes:
         if each.part is not part:
@@ -62,6 +63,9 @@ def placed(
                 copy += each.total_bytes
             else:
                 host += each.total_bytes
+            continue
+        if whole:
+            device += each.total_bytes
             continue
         for layer in each.layers:
             on_gpu = head_on_gpu if layer == OUTSIDE else layer >= first
