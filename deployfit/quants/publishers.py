@@ -427,8 +427,17 @@ class PublishedQuant(NamedTuple):
         )
 
 
-def _params(blueprint: Blueprint) -> dict[Part, int]:
+_PARAMS: dict[int, tuple[Blueprint, Mapping[Part, int]]] = {}  # by identity, as what is counted
+
+
+def _params(blueprint: Blueprint) -> Mapping[Part, int]:
     """Return how many numbers each part has."""
+    if id(blueprint) not in _PARAMS:
+        _PARAMS[id(blueprint)] = blueprint, _counts(blueprint)
+    return _PARAMS[id(blueprint)][1]
+
+
+def _counts(blueprint: Blueprint) -> Mapping[Part, int]:
     counts = dict.fromkeys(Part, 0)
     for tensor, layers in blueprint.tensor_classes(drafts=True):
         counts[tensor.part] += tensor.params * len(layers)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deployfit import catalogue
 from deployfit.errors import InputError, quoted, unknown
-from deployfit.estimate import estimate
+from deployfit.estimate import Estimate
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.parameters import Parameter, param
 from deployfit.quants import shelf
-from deployfit.quants.weights import Options, Quant
+from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of
-from deployfit.questions.resolve import engines_of, machine_of, speeds, start_of, started_with, whole_number
+from deployfit.questions.resolve import engines_of, judge_of, machine_of, speeds, start_of, started_with, whole_number
 from deployfit.questions.several import Together, together_of
 from deployfit.runtimes import registry
+from deployfit.runtimes.runtime import MemoryPart, Runtime
 from deployfit.units import GIB
-from deployfit.verdict import Verdict, verdict_at
+from deployfit.verdict import Run, Verdict, verdict_at
 from deployfit.words import numbers
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def recommend(
         every = _candidates(list(models.values()), machine, wanted.context_tokens, app, engines, own=own)
         found = ranking.recommend(every, wanted, cited)
     apps = {engine: start_of(app, engine, None, {}).app.name for engine in engines}
-    return Recommendations(found[:most], machine, wanted, _among(cited, wanted), apps)
+    shown = [_with_context(each, machine, app, wanted.context_tokens) for each in found[:most]]
+    return Recommendations(shown, machine, wanted, _among(cited, wanted), apps)
 
 
 def _on_several(
@@ -230,8 +232,7 @@ def _candidates(
     *,
     own: bool,
 ) -> Iterable[Candidate]:
-    """Yield every file of these models that fits with this context."""
-    from deployfit.grid import MISSING, Grid, sweep
+    """Yield every file of these models that fits with this context; how far their contexts go is counted later."""
     from deployfit.ranking import Candidate
 
     options = Options()
@@ -240,36 +241,60 @@ def _candidates(
             continue
         for name in engines:
             files = _files(model, name, machine.budget_bytes + VISION_AND_MTP_BYTES, own=own)
-            if not files:
-                continue
             engine = registry.runtime(name)
             settings = started_with(app, name, {}).with_context(context_tokens)
-            swept = sweep(Grid([model], files, engine, [settings], [context_tokens], [machine], options))
-            for weights, total, largest in zip(
-                swept.weights[0],
-                swept.total_bytes[0, :, 0, 0].tolist(),
-                swept.max_context_tokens[0, :, 0, 0].tolist(),
-                strict=True,
-            ):
-                if weights is None or total == MISSING or verdict_at(machine, total) is not Verdict.FITS:
+            running = _running(engine, model, settings, options) if files else None
+            if running is None:
+                continue
+            for weights, loaded in _loaded(engine, model, files, settings, options):
+                needed = Estimate((*loaded, *running))
+                if verdict_at(machine, needed.total_bytes) is not Verdict.FITS:
                     continue
                 yield Candidate(
                     model=model,
                     weights=weights,
                     runtime=name,
-                    total_bytes=total,
-                    headroom_bytes=machine.budget_bytes - total,
-                    max_context_tokens=largest,
+                    total_bytes=needed.total_bytes,
+                    headroom_bytes=machine.budget_bytes - needed.total_bytes,
+                    max_context_tokens=0,
                     speed=speeds().speed(
                         machine.mac,
                         model.blueprint,
                         weights,
-                        estimate(model, weights, engine, settings, options),
+                        needed,
                         runtime=name,
                         sequences=engine.sequences(settings),
                         context_tokens=context_tokens,
                     ),
                 )
+
+
+def _running(engine: Runtime, model: Model, settings: Any, options: Options) -> Sequence[MemoryPart] | None:
+    """Return what is allocated beside any file of a model; None if it does not run."""
+    try:
+        engine.check(model.blueprint, settings)
+        return engine.running(model.blueprint, settings, options)
+    except InputError:
+        return None
+
+
+def _loaded(
+    engine: Runtime, model: Model, files: Sequence[Quant], settings: Any, options: Options
+) -> Iterable[tuple[Weights, Sequence[MemoryPart]]]:
+    for quant in files:
+        with suppress(InputError):
+            weights = quant.weights(model, options)
+            yield weights, engine.loaded(model.blueprint, weights, options, settings)
+
+
+def _with_context(place: Recommendation, machine: Machine, app: str | None, context_tokens: int) -> Recommendation:
+    """Return a place that says how far its context goes."""
+    candidate = place.candidate
+    engine = registry.runtime(candidate.runtime)
+    settings = started_with(app, candidate.runtime, {}).with_context(context_tokens)
+    judge = judge_of(Run(candidate.model, engine, settings, machine))
+    largest = judge.max_context(candidate.weights)
+    return place._replace(candidate=candidate._replace(max_context_tokens=largest))
 
 
 QUESTION = Question(
