@@ -15,7 +15,9 @@ import yaml
 from conftest import run
 
 ROOT = Path(__file__).parent.parent
-STEPS: list[dict[str, Any]] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+STEPS: dict[str, dict[str, Any]] = {
+    step["name"]: step for step in yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"]
+}
 INPUTS: dict[str, dict[str, str]] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))["inputs"]
 HOOKS = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))}
 
@@ -30,9 +32,9 @@ def runner(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ask(runner: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
-    """Run the step that asks, with inputs put where GitHub puts them."""
-    step = STEPS[1]
+def ask(runner: Path, name: str = "Ask deployfit", **inputs: str) -> subprocess.CompletedProcess[str]:
+    """Run a step, that which asks, with inputs put where GitHub puts them."""
+    step = STEPS[name]
     given = {name: inputs.get(name, field["default"]) for name, field in INPUTS.items()}
     env = {name: given[value[len("${{ inputs.") : -len(" }}")]] for name, value in step["env"].items()}
     env |= {**os.environ, "RUNNER_TEMP": str(runner), "GITHUB_STEP_SUMMARY": str(runner / "summary.md")}
@@ -56,9 +58,9 @@ def test_the_action_fails_where_a_model_no_longer_fits(mac: str, code: int, verd
 def test_what_is_not_given_is_left_out_and_lines_are_words(runner: Path) -> None:
     (runner / "deployfit" / "bin" / "deployfit").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n", encoding="utf-8")
     done = ask(runner, model="Qwen3.5-27B", args="--context 64k\n--macos 15\n")
-    assert done.stdout.split() == ["fit", "Qwen3.5-27B", "--exit-code", "--context", "64k", "--macos", "15"]
+    assert done.stdout.split() == ["fit", "--exit-code", "--context", "64k", "--macos", "15", "--", "Qwen3.5-27B"]
     done = ask(runner, model="Qwen3.5-27B", mac="M4 Max 64", quant="4bit")
-    assert done.stdout.splitlines()[3:] == ["--mac", "M4 Max 64", "--quant", "4bit"]
+    assert done.stdout.splitlines()[2:] == ["--mac=M4 Max 64", "--quant=4bit", "--", "Qwen3.5-27B"]
 
 
 def test_words_of_an_input_are_words_and_no_shell(runner: Path) -> None:
@@ -66,6 +68,31 @@ def test_words_of_an_input_are_words_and_no_shell(runner: Path) -> None:
     assert done.returncode == 2
     assert not (runner / "hacked").exists()
     assert not Path("hacked").exists()
+
+
+@pytest.mark.parametrize("name", ["model", "quant", "mac", "python"])
+def test_an_input_that_looks_like_an_option_is_refused(name: str, runner: Path) -> None:
+    inputs = {"model": "Qwen3.5-27B", "quant": "Q4_K_M", "mac": "32"}
+    refuse = "Refuse options where names belong"
+    assert next(iter(STEPS)) == refuse
+    assert ask(runner, refuse, **inputs).returncode == 0
+    done = ask(runner, refuse, **{**inputs, name: "--output=/etc/passwd"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"deployfit: input '{name}' begins with a dash; options belong into args\n"
+
+
+def test_an_option_in_the_place_of_a_name_is_a_name_all_the_same(runner: Path) -> None:
+    done = ask(runner, model=f"--output={runner}/hacked", mac="32")
+    assert done.returncode == 2
+    assert not (runner / "hacked").exists()
+
+
+def test_what_is_installed_is_pinned_and_what_others_run_too() -> None:
+    for line in STEPS["Install deployfit"]["run"].splitlines():
+        if 'pip" install' in line:
+            assert "--require-hashes" in line or "--no-index" in line
+    for step in STEPS.values():
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step.get("uses", "a/b@" + 40 * "0"))
 
 
 @pytest.mark.parametrize(
