@@ -86,9 +86,3 @@ def estimate(model: Model, weights: Weights, runtime: Runtime, settings: Any, op
     """Return what the runtime allocates for this model and these settings."""
     loaded = runtime.loaded(model.blueprint, weights, options, settings)
     return Estimate((*loaded, *runtime.running(model.blueprint, settings, options)))
-
-
-def least_bytes(model: Model, weights: Weights, runtime: Runtime, settings: Any, options: Options) -> int:
-    """Return a lower bound of the estimate's total that never falls as the context grows."""
-    loaded = runtime.loaded(model.blueprint, weights, options, settings)
-    return sum(part.nbytes for part in loaded) + runtime.least_bytes(model.blueprint, settings, options)

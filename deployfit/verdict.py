@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from deployfit.apps import App
 from deployfit.basis import Basis
 from deployfit.errors import InputError
-from deployfit.estimate import COLUMNS, WORKING, Estimate, estimate, file_basis, least_bytes
+from deployfit.estimate import COLUMNS, WORKING, Estimate, file_basis
 from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS, LimitRow, default_limit, generation_of
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant, Weights
-from deployfit.runtimes.runtime import Runtime
+from deployfit.runtimes.runtime import MemoryPart, Runtime
 from deployfit.speed import Speed, Speeds
 from deployfit.units import MIB, gib
 
@@ -112,6 +112,9 @@ class Judge:
         self._limits = limits
         self._speeds = speeds
         self._weighed: dict[Quant, Weights] = {}
+        # What is allocated beside the weights is the same for every quant: by settings, and the least of it.
+        self._running: dict[Any, Sequence[MemoryPart]] = {}
+        self._least: dict[Any, int] = {}
 
     def weights(self, quant: Quant) -> Weights:
         """Return a quant's weights; raise InputError if they cannot be made or are not known."""
@@ -122,7 +125,18 @@ class Judge:
     def estimate(self, weights: Weights, settings: Any = None) -> Estimate:
         """Return what these weights need, with the run's settings or others."""
         run = self.run
-        return estimate(run.model, weights, run.runtime, run.settings if settings is None else settings, run.options)
+        asked = run.settings if settings is None else settings
+        if asked not in self._running:
+            self._running[asked] = run.runtime.running(run.model.blueprint, asked, run.options)
+        loaded = run.runtime.loaded(run.model.blueprint, weights, run.options, asked)
+        return Estimate((*loaded, *self._running[asked]))
+
+    def _least_running(self, settings: Any) -> int:
+        """Return a lower bound of what is allocated beside the weights, which never falls as the context grows."""
+        if settings not in self._least:
+            run = self.run
+            self._least[settings] = run.runtime.least_bytes(run.model.blueprint, settings, run.options)
+        return self._least[settings]
 
     def answer(self, quant: Quant) -> Answer:
         """Return the verdict on one quant."""
@@ -167,11 +181,12 @@ class Judge:
         def at(steps: int) -> Any:
             return start.with_context(min(steps * step, most))
 
+        loaded = runtime.loaded(model.blueprint, weights, run.options, start)
+        spare = budget - sum(part.nbytes for part in loaded if not part.later)
         low, high = 0, -(-most // step)
         while low < high:
             middle = (low + high + 1) // 2
-            needed = least_bytes(model, weights, runtime, at(middle), run.options)
-            low, high = (middle, high) if needed <= budget else (low, middle - 1)
+            low, high = (middle, high) if self._least_running(at(middle)) <= spare else (low, middle - 1)
         while low and self.estimate(weights, at(low)).total_bytes > budget:
             low -= 1
         return int(at(low).context_tokens)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployfit.catalogue import models, rows
 from deployfit.errors import InputError
-from deployfit.estimate import COLUMNS, estimate, least_bytes
+from deployfit.estimate import COLUMNS, estimate
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware.gpu_limit import LIMITS, default_limit
 from deployfit.hardware.mac import Mac
@@ -159,8 +159,9 @@ def test_the_lower_bound_never_falls_with_the_context_and_is_one(
         runtime.check(model.blueprint, more)
     except InputError:
         assume(False)
-    low, high = (least_bytes(model, weights, runtime, each, options) for each in (fewer, more))
-    assert low <= high <= estimate(model, weights, runtime, more, options).total_bytes
+    low, high = (runtime.least_bytes(model.blueprint, each, options) for each in (fewer, more))
+    loaded = sum(part.nbytes for part in runtime.loaded(model.blueprint, weights, options, more))
+    assert low <= high <= estimate(model, weights, runtime, more, options).total_bytes - loaded
 
 
 @FEW
