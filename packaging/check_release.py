@@ -19,7 +19,7 @@ def faults(tag: str) -> list[str]:
     (newest, date), *_ = entries()
     if tag != f"v{newest}":
         found.append(f"CHANGELOG.md begins with {newest}, not {tag.removeprefix('v')}")
-    if date == "unreleased":
+    if not date:
         found.append(f"CHANGELOG.md: {newest} has no date yet")
     if version() != tag.removeprefix("v"):
         found.append(f"this tree is {version()}; check out {tag}, with nothing changed")

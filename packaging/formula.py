@@ -13,10 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lock import BUILDS, File, Package, packages
+from pip._vendor.packaging.markers import Marker  # which every environment has
 
 PYTHON = "3.13"
+MAC = {
+    "implementation_name": "cpython",
+    "os_name": "posix",
+    "platform_machine": "arm64",
+    "platform_python_implementation": "CPython",
+    "platform_system": "Darwin",
+    "python_full_version": f"{PYTHON}.0",
+    "python_version": PYTHON,
+    "sys_platform": "darwin",
+}
 RELEASES = "https://github.com/deployfit/deployfit/releases/download"
-ELSEWHERE = re.compile(r"""sys_platform == '(?:emscripten|win32)'|python_full_version < '3\.1[23]'""")
 PURE = re.compile(r"-py3-none-any\.whl$|-py2\.py3-none-any\.whl$")
 NATIVE = re.compile(r"-(?:cp313-cp313|cp3[0-9]+-abi3)-macosx_(?P<macos>[0-9]+)_[0-9]+_(?:arm64|universal2)\.whl$")
 
@@ -74,7 +84,8 @@ def wheel_for_macs(package: Package) -> File:
 
 def needed(found: Sequence[Package]) -> list[Package]:
     """Return what is installed on a Mac."""
-    return [each for each in found if each.name not in BUILDS and not ELSEWHERE.search(each.marker)]
+    wanted = [each for each in found if each.name not in BUILDS]
+    return [each for each in wanted if not each.marker or Marker(each.marker).evaluate(MAC)]
 
 
 def formula(wheel: str, sha256: str, found: Sequence[Package]) -> str:

@@ -52,9 +52,11 @@ def of_describe(described: str, coming: str) -> str:
 
 
 def entries(root: Path = ROOT) -> list[tuple[str, str]]:
-    """Return the changelog's versions with their dates, the newest first; a version may be unreleased."""
+    """Return the changelog's versions with their dates, the newest first; "" for one that was never released."""
     text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
-    return re.findall(r"^## ([0-9][0-9a-z.]*) \((unreleased|[0-9]{4}-[0-9]{2}-[0-9]{2})\)$", text, re.MULTILINE)
+    return re.findall(
+        r"^## ([0-9][0-9a-z.]*)(?: \((?:unreleased|([0-9]{4}-[0-9]{2}-[0-9]{2}))\))?$", text, re.MULTILINE
+    )
 
 
 def _git(root: Path, *words: str) -> str:
