@@ -19,7 +19,7 @@ for _name in ("DEPLOYFIT_MAC", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_F
     os.environ.pop(_name, None)
 
 # Helpers of the group `engine` import the engines, and --doctest-modules would import the helpers everywhere.
-collect_ignore = ["engines/llamacpp_engine.py", "engines/mlx_engine.py"]
+collect_ignore = ["engines/llamacpp_engine.py", "engines/mlx_engine.py", "engines/mlx_rank.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
