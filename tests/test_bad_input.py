@@ -17,6 +17,7 @@ from conftest import one_line, run
 from test_catalogue import config_of
 
 from deployfit.cli import app
+from deployfit.exit_codes import EXIT_CODES
 from deployfit.tables import parse_table
 
 FIT = ("fit", "Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", "32")
@@ -213,6 +214,29 @@ def test_a_machine_that_is_not_a_mac_needs_the_mac_option(path: str | None, tmp_
     env = {**os.environ, **({"PATH": str(tmp_path)} if path else {})}
     said = "deployfit: this machine is not a Mac; say which Mac is meant with --mac, such as 32 or 'M4 Max 64'"
     assert checked(run(*FIT[:4], timeout=10, env=env)) == [said]
+
+
+def test_a_fault_of_deployfit_is_one_line_and_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("as if\x1b it were one\nof several lines")
+
+    monkeypatch.setattr("deployfit.questions.macs.machine_of", fail)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = app.run(["macs"])
+    assert (code, out.getvalue(), err.getvalue().count("\n")) == (70, "", 1)
+    assert "a fault of deployfit while answering 'macs': RuntimeError: as if\\x1b it were one" in err.getvalue()
+    assert "please report it with what --debug shows" in err.getvalue()
+    with contextlib.redirect_stderr(err):
+        assert app.run(["macs", "--debug"]) == 70
+    assert "Traceback" in err.getvalue()
+
+
+def test_every_exit_code_has_one_meaning_that_the_help_says() -> None:
+    shown = one_line(run("--help").stdout)
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code} {meaning}" in shown
+    assert sorted(EXIT_CODES) == [0, 1, 2, 3, 4, 70, 130, 141]
 
 
 # A user's own CSV: rows as in data/models.csv, the configurations beside it

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from deployfit.catalogue import rows
 from deployfit.models import Model
-from deployfit.quants.published_sizes import PUBLISHED_SIZES, best_of
 from deployfit.quants.weights import FORMATS
 from deployfit.tables import Row, Table
 from deployfit.units import gb
@@ -54,6 +53,8 @@ def not_shipped(model: Model, format_name: str, recipe: str) -> tuple[str, ...]:
 
 
 def _published_bytes(model: Model, name: str) -> int:
+    from deployfit.quants.published_sizes import PUBLISHED_SIZES, best_of  # few models need it
+
     publisher, _, recipe = name.partition(":")
     wanted = (publisher, recipe, model.name)
     sizes = [size for size in rows(PUBLISHED_SIZES) if (size.publisher, size.recipe, size.model) == wanted]
