@@ -81,8 +81,6 @@ def by_what_is_left(judge: Judge, weights: Weights) -> int:
     """
     run = judge.run
     blueprint = run.model.blueprint
-    limit = run.machine.limit.limit_bytes
-    reserve = max(LM_STUDIO_RESERVE, limit * 5 // 100)
     needed = judge.estimate(weights)
     step = run.runtime.context_step(run.settings)
     one, two = (
@@ -92,8 +90,18 @@ def by_what_is_left(judge: Judge, weights: Weights) -> int:
     chunk = int(getattr(run.settings, "prefill_step_size", 2048))
     per_token = (two - one) // step + BF16_BYTES * blueprint.hidden + BF16_BYTES * heads * chunk
     fixed = needed.bytes_of("weights", "vision", "recurrent_state")
-    tokens = max(0, limit - reserve - fixed) // per_token
+    tokens = left_for_context(run.machine.limit.limit_bytes, fixed, per_token)
     return min(tokens // step * step, blueprint.trained_context) or step
+
+
+def left_for_context(limit_bytes: int, fixed_bytes: int, bytes_per_token: int) -> int:
+    """Return the tokens for which LM Studio's MLX engine finds room.
+
+    >>> left_for_context(int(51.84 * 2**30), int(14.95 * 2**30), 65_536 + 10_240 + 98_304)
+    209037
+    """
+    reserve = max(LM_STUDIO_RESERVE, limit_bytes * 5 // 100)
+    return max(0, limit_bytes - reserve - fixed_bytes) // bytes_per_token
 
 
 RULES: Mapping[str, Rule] = {"fit": fit, "by_gpu_memory": by_gpu_memory, "by_what_is_left": by_what_is_left}

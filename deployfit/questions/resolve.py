@@ -224,7 +224,7 @@ class Start(NamedTuple):
     chosen: Mapping[str, str]
 
 
-OPTIONS = ("mtp", "vision")  # defaults of applications that are no settings
+WITH_TOWER = "if the model has one"  # of vision: files of the application have the tower in them
 
 
 def start_of(app: str | None, runtime: str, context: str | None, typed: Mapping[str, str]) -> Start:
@@ -311,7 +311,8 @@ def as_started(judge: Judge, quant: Quant, start: Start) -> Judge:
     weights = quant.weights(run.model, options)
     if "mtp" in start.chosen and run.model.blueprint.drafts and weights.mtp_bytes:
         options = options._replace(mtp=True)
-    if "vision" in start.chosen and weights.vision_bytes:
+    has_tower = weights.vision_bytes or (start.chosen.get("vision") == WITH_TOWER and run.model.blueprint.vision)
+    if "vision" in start.chosen and has_tower:
         options = options._replace(vision=True)
     if options == run.options and not start.context.startswith(RULE):
         return judge
@@ -319,7 +320,8 @@ def as_started(judge: Judge, quant: Quant, start: Start) -> Judge:
     if start.context.startswith(RULE):
         from deployfit.app_context import context_by
 
-        tokens = context_by(start.context.removeprefix(RULE), judge_of(run), weights)
+        judge = judge_of(run)
+        tokens = context_by(start.context.removeprefix(RULE), judge, judge.weights(quant))
         run = run._replace(settings=run.settings.with_context(tokens))
     return judge_of(run)
 

@@ -27,8 +27,27 @@ def seen_tokens(mixer: CachedMixer) -> int:
     return mixer.window or mixer.chunk if isinstance(mixer, Attention) else 0
 
 
+# Models whose caches mlx-lm makes itself, and lets rotate with --max-kv-size; all others make their own, and ignore it.
+ROTATED = (
+    *("deepseek_v2", "deepseek_v3", "glm4_moe", "glm4_moe_lite", "granite", "kimi_k2", "minimax_m2", "mistral4"),
+    *("phi3", "qwen2", "qwen3", "qwen3_moe", "qwen3_vl", "qwen3_vl_moe", "seed_oss"),
+)
+
+
+def rotating(blueprint: Blueprint, settings: MlxSettings) -> MlxSettings:
+    """Return the settings without a largest cache where that is ignored: by models with own caches, and by drafting."""
+    rotates = blueprint.model_type in ROTATED and settings.draft_model is None
+    return settings if rotates or not settings.max_kv_size else settings._replace(max_kv_size=0)
+
+
+def kept_tokens(mixer: CachedMixer, settings: MlxSettings) -> int:
+    """Return how many tokens a layer's cache keeps while it rotates, 0 where it keeps all or goes by chunks."""
+    window = mixer.window if isinstance(mixer, Attention) else 0
+    return min(filter(None, (window, settings.max_kv_size)), default=0)
+
+
 def kv_cache_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
-    """Return the bytes of the KV caches when a prompt of the whole context was read.
+    """Return the bytes of the KV caches of one sequence when a prompt of the whole context was read.
 
     >>> from deployfit.catalogue import models
     >>> kv_cache_bytes(models()["Qwen3.5-27B"].blueprint, MlxSettings(32768, kv_bits=4))
@@ -48,7 +67,7 @@ def beside_windows_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     """
     tokens, extra = settings.context_tokens, 0
     for mixer in blueprint.attentions:
-        if seen_tokens(mixer):
+        if seen_tokens(mixer) or settings.max_kv_size:
             reading, after = (cells(mixer, settings, tokens, chunk=chunk) for chunk in (settings.chunk, 1))
             extra += max(0, reading - after) * token_bytes(mixer, blueprint.model_type, settings)
     return extra
@@ -56,8 +75,8 @@ def beside_windows_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
 
 def cells(mixer: CachedMixer, settings: MlxSettings, tokens: int, *, chunk: int) -> int:
     """Return for how many tokens a layer's cache has room once so many were read, the last of them in one chunk."""
-    if isinstance(mixer, Attention) and mixer.window:
-        return window_cells(mixer.window, settings.prefill_step_size, tokens, chunk)
+    if window := kept_tokens(mixer, settings):
+        return window_cells(window, settings.prefill_step_size, tokens, chunk)
     whole = ceil_to(tokens, CACHE_STEP)
     if isinstance(mixer, Attention) and mixer.chunk:  # what is older is let go before the next tokens come
         return min(whole, mixer.chunk + ceil_to(chunk, CACHE_STEP))

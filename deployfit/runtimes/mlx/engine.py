@@ -13,14 +13,15 @@ from deployfit.quants.weights import Options, Weights
 from deployfit.runtimes.mlx.caches import (
     CACHE_STEP,
     kv_cache_bytes,
+    rotating,
     seen_tokens,
     state_bytes,
     stays_unquantized,
     why_not_quantized,
 )
-from deployfit.runtimes.mlx.prefill import prefill_bytes, prefill_upper_bytes, scores_bytes
+from deployfit.runtimes.mlx.prefill import peak_bytes, prefill_upper_bytes, scores_bytes
 from deployfit.runtimes.mlx.settings import COLUMNS, DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
-from deployfit.runtimes.runtime import MemoryPart
+from deployfit.runtimes.runtime import DraftModel, MemoryPart
 from deployfit.units import MIB, gb, gib
 
 if TYPE_CHECKING:
@@ -49,9 +50,26 @@ class Mlx:
             raise InputError(
                 f"{param('context')}: {settings.context_tokens:,} tokens; choose from 1 to the trained {trained:,}"
             )
+        if settings.prompt > settings.context_tokens:
+            raise InputError(
+                f"{param('prompt')}: {settings.prompt:,} tokens are more than the context of"
+                f" {settings.context_tokens:,}; ask for more with {param('context')}"
+            )
         reason = why_not_quantized(blueprint) if settings.quantized else ""
+        if settings.quantized and rotating(blueprint, settings).max_kv_size:
+            reason = f"mlx-lm cannot quantize caches that rotate; leave out {param('max_kv_size')}"
         if reason:
             raise InputError(f"{param('kv_bits')}: {reason}; choose 16")
+        if settings.draft_model:
+            self._check_draft_model(blueprint, settings.draft_model)
+
+    def _check_draft_model(self, blueprint: Blueprint, model: DraftModel) -> None:
+        for each in (blueprint, model.blueprint):
+            if each.recurrents:
+                raise InputError(
+                    f"{param('draft_model')}: mlx-lm drafts only with caches that can be cut back, and states cannot"
+                    " (Speculative decoding requires a trimmable prompt cache); leave it out"
+                )
 
     def loaded(
         self, blueprint: Blueprint, weights: Weights, options: Options, settings: MlxSettings
@@ -69,27 +87,38 @@ class Mlx:
 
     def running(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> Sequence[MemoryPart]:
         """Return caches, states and the memory of a prefill."""
-        kv, state = kv_cache_bytes(blueprint, settings), state_bytes(blueprint)
-        work, upper = prefill_bytes(blueprint, settings), prefill_upper_bytes(blueprint, settings)
-        peak = f"peak while a full context is read in; {gib(upper)} with Metal's buffer cache"
+        settings, sequences = rotating(blueprint, settings), settings.at_once
+        kv, state = (sequences * each for each in (kv_cache_bytes(blueprint, settings), state_bytes(blueprint)))
+        work, upper = peak_bytes(blueprint, settings), prefill_upper_bytes(blueprint, settings)
+        read = f"a prompt of {settings.prompt:,} tokens" if settings.prompt else "a full context"
+        peak = f"peak while {read} is read in; {gib(upper)} with Metal's buffer cache"
+        basis = Basis.DERIVED if sequences == 1 else Basis.ASSUMED
         parts = [MemoryPart("kv_cache", "KV cache", kv, kv, Basis.EXACT, _cached_layers(blueprint))]
         if state:
             told = _state_layers(blueprint)
             parts.append(MemoryPart("recurrent_state", "recurrent state", state, state, Basis.EXACT, told))
-        parts.append(MemoryPart("compute", "prefill memory", work, upper, Basis.DERIVED, peak))
+        parts.append(MemoryPart("compute", "prefill memory", work, upper, basis, peak))
+        if settings.draft_model:
+            parts += _draft_parts(settings, settings.draft_model)
         if options.images and blueprint.vision:
             from deployfit.runtimes.mlx.image import mlx_image_parts
 
             parts += mlx_image_parts(blueprint.vision, options.images, prefill_bytes=work)
+        if settings.prompt_cache_size:
+            parts.append(_prompt_caches(blueprint, settings))
         return parts
 
     def least_bytes(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
         """Return all of it: nothing falls as the context grows."""
-        caches = kv_cache_bytes(blueprint, settings) + state_bytes(blueprint)
-        return caches + prefill_bytes(blueprint, settings)
+        settings = rotating(blueprint, settings)
+        caches = settings.at_once * (kv_cache_bytes(blueprint, settings) + state_bytes(blueprint))
+        drafts = _draft_parts(settings, settings.draft_model) if settings.draft_model else []
+        return caches + peak_bytes(blueprint, settings) + sum(part.nbytes for part in drafts)
 
     def straight_until(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
         """Return the trained context once a chunk and all windows are full, and whole layers need the most scores."""
+        if settings.prompt or settings.draft_model or rotating(blueprint, settings).max_kv_size:
+            return settings.context_tokens
         mixers = set(blueprint.attentions)
         narrow = {mixer for mixer in mixers if seen_tokens(mixer)}
         widest = max(map(seen_tokens, narrow), default=0)
@@ -113,8 +142,8 @@ class Mlx:
         return blueprint.trained_context
 
     def sequences(self, settings: MlxSettings) -> int:
-        """Return one: the caches are those of one sequence."""
-        return 1
+        """Return how many are computed at once."""
+        return settings.at_once
 
     def states(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:
         """Return as many as there are sequences."""
@@ -138,15 +167,23 @@ class Mlx:
     def headline(self, settings: MlxSettings) -> str:
         """Return the settings in words."""
         kv = f"{settings.kv_bits}-bit" if settings.quantized else "bf16"
-        return f"context {settings.context_tokens:,} tokens, KV {kv}, prefill step {settings.prefill_step_size:,}"
+        prompt = f", {settings.prompt:,} of them the prompt" if settings.prompt else ""
+        each = f" for each of {settings.at_once} sequences" if settings.at_once > 1 else ""
+        most = f" of at most {settings.max_kv_size:,} tokens" if settings.max_kv_size else ""
+        return (
+            f"context {settings.context_tokens:,} tokens{prompt}{each}, KV {kv}{most},"
+            f" prefill step {settings.prefill_step_size:,}"
+        )
 
     def columns(self, settings: MlxSettings) -> Mapping[str, int | str | bool | None]:
         """Return the settings by parameter."""
-        return {name: getattr(settings, name) for name in COLUMNS}
+        columns = {name: getattr(settings, name) for name in COLUMNS}
+        return columns | {
+            **{name: columns[name] or None for name in ("prompt", "max_kv_size", "prompt_cache_bytes")},
+            "draft_model": settings.draft_model.name if settings.draft_model else None,
+        }
 
-    def extra_columns(
-        self, blueprint: Blueprint, settings: MlxSettings, options: Options
-    ) -> Mapping[str, int | None]:
+    def extra_columns(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> Mapping[str, int | None]:
         """Return none: mlx-lm keeps nothing of which the parts say only how much it is together."""
         return {}
 
@@ -184,6 +221,12 @@ class Mlx:
                 f"beyond the GPU limit MLX does not fail but goes on, up to {MEMORY_LIMIT_SHARE} % of the memory;"
                 " macOS then swaps, and it gets slow"
             )
+        if settings.parallel > settings.at_once:
+            notes.append("quantized caches and draft models switch batching off: requests are answered one by one")
+        if settings.max_kv_size and not rotating(blueprint, settings).max_kv_size:
+            notes.append(
+                f"{param('max_kv_size')} does nothing here: caches of this model, and of drafting, grow all the same"
+            )
         if settings.quantized and stays_unquantized(blueprint):
             notes.append("caches of layers with a chunk, or with an indexer, stay in BF16 whatever is asked for")
         if settings.quantized:
@@ -201,8 +244,37 @@ class Mlx:
         )
 
     def left_out(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> Sequence[str]:
-        """Return what a server keeps."""
-        return ["prompt caches that mlx_lm.server keeps (up to 10)"]
+        """Return what a server keeps, unless it is counted."""
+        return [] if settings.prompt_cache_size else ["prompt caches that mlx_lm.server keeps (up to 10)"]
+
+
+def _draft_parts(settings: MlxSettings, model: DraftModel) -> list[MemoryPart]:
+    """Return a draft model's weights and caches; it reads the prompt before the model itself does."""
+    label, weights = f"drafting with {model.name}", model.weights
+    text, cache = weights.text_bytes, kv_cache_bytes(model.blueprint, rotating(model.blueprint, settings))
+    return [
+        MemoryPart("draft_weights", label, text, text, weights.basis, weights.recipe),
+        MemoryPart("draft_kv_cache", label, cache, cache, Basis.EXACT, "its KV cache"),
+    ]
+
+
+def _prompt_caches(blueprint: Blueprint, settings: MlxSettings) -> MemoryPart:
+    """Return the caches that a server keeps of earlier prompts, as if each were of a whole context."""
+    one = kv_cache_bytes(blueprint, settings) + state_bytes(blueprint)
+    most = settings.prompt_cache_size * one
+    limit = settings.prompt_cache_bytes
+    detail = f"of up to {settings.prompt_cache_size} earlier prompts"
+    return MemoryPart(
+        "prompt_cache",
+        "prompt caches",
+        0,
+        min(most, limit) if limit else most,
+        Basis.DERIVED,
+        detail + (f", and {gib(limit)} GiB" if limit else ""),
+        later=True,
+        usual_bytes=min(most, limit) if limit else most,
+        setting="prompt_cache_size",
+    )
 
 
 def _cached_layers(blueprint: Blueprint) -> str:

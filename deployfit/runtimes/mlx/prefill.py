@@ -15,6 +15,7 @@ from deployfit.runtimes.mlx.caches import (
     EXPANDED,
     CachedMixer,
     beside_windows_bytes,
+    kv_cache_bytes,
     seen_tokens,
 )
 from deployfit.runtimes.mlx.settings import MlxSettings
@@ -50,16 +51,37 @@ def prefill_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     twice, and latent attention keys and values of all heads. Not for M5 chips with mlx after 0.32.1, which fuse
     attention at head size 256: they need less.
     """
-    chunk = settings.chunk
+    prompts = settings.prompts_at_once
+    chunk = settings.chunk * prompts
     in_flight = min(IN_FLIGHT_BYTES, MOST_IN_FLIGHT_PER_TOKEN * chunk) + IN_FLIGHT_BYTES_PER_TOKEN * chunk
-    held = _convolution_inputs(blueprint, chunk) + beside_windows_bytes(blueprint, settings)
-    return _scores_bytes(blueprint, settings) + _keys_bytes(blueprint, settings) + held + in_flight
+    held = _convolution_inputs(blueprint, settings.chunk) + beside_windows_bytes(blueprint, settings)
+    return prompts * (_scores_bytes(blueprint, settings) + _keys_bytes(blueprint, settings) + held) + in_flight
+
+
+def decode_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
+    """Return the working memory while the answer is generated: one token at once, and a cache that grows."""
+    one = settings._replace(prefill_step_size=1)
+    return prefill_bytes(blueprint, one) * settings.at_once // settings.prompts_at_once
+
+
+def peak_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
+    """Return the working memory beside caches that hold the whole context: while the prompt is read, or later.
+
+    Where the answer is long, caches are still small when the prompt needs the most.
+    """
+    after = decode_bytes(blueprint, settings)
+    prompt = settings.with_context(settings.prompt_tokens)
+    if prompt == settings:
+        return max(prefill_bytes(blueprint, settings), after)
+    grown = settings.at_once * (kv_cache_bytes(blueprint, settings) - kv_cache_bytes(blueprint, prompt))
+    return max(prefill_bytes(blueprint, prompt) - grown, after)
 
 
 def prefill_upper_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     """Return an upper bound: with the buffers that MLX keeps for reuse."""
-    work = prefill_bytes(blueprint, settings)
-    scores = _scores_bytes(blueprint, settings) if settings.chunk < SAFE_CHUNK else 0
+    work = peak_bytes(blueprint, settings)
+    prompt = settings.with_context(settings.prompt_tokens)
+    scores = _scores_bytes(blueprint, prompt) if prompt.chunk < SAFE_CHUNK else 0
     return work + min(work, BUFFER_CACHE_BYTES) + (MOST_SCORES - 1) * scores
 
 
@@ -88,7 +110,7 @@ def _copies_of_scores(mixer: CachedMixer, model_type: str, settings: MlxSettings
 
 def _keys_seen(mixer: CachedMixer, settings: MlxSettings) -> int:
     """Return at how many keys a chunk looks."""
-    narrow = seen_tokens(mixer)
+    narrow = min(filter(None, (seen_tokens(mixer), settings.max_kv_size)), default=0)
     return min(settings.context_tokens, narrow - 1 + settings.chunk) if narrow else settings.context_tokens
 
 
@@ -105,6 +127,8 @@ def _convolution_inputs(blueprint: Blueprint, chunk: int) -> int:
 
 def _keys_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     """Return the bytes of one layer's grown keys, or of the keys and values that latent attention computes."""
+    if settings.max_kv_size:
+        return 0
     tokens = BF16_BYTES * ceil_to(settings.context_tokens, CACHE_STEP)
     return max((tokens * _key_width(mixer, blueprint.model_type) for mixer in set(blueprint.attentions)), default=0)
 
