@@ -98,7 +98,7 @@ def left_for_context(limit_bytes: int, fixed_bytes: int, bytes_per_token: int) -
     """Return the tokens for which LM Studio's MLX engine finds room.
 
     >>> left_for_context(int(51.84 * 2**30), int(14.95 * 2**30), 65_536 + 10_240 + 98_304)
-    209037
+    209036
     """
     reserve = max(LM_STUDIO_RESERVE, limit_bytes * 5 // 100)
     return max(0, limit_bytes - reserve - fixed_bytes) // bytes_per_token

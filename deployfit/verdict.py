@@ -13,6 +13,7 @@ from deployfit.estimate import COLUMNS, WORKING, Estimate, file_basis
 from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS, LimitRow, default_limit, generation_of
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
+from deployfit.notes import Note, notes_on
 from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.runtime import MemoryPart, Runtime
@@ -103,7 +104,7 @@ class Answer(NamedTuple):
 class Judge:
     """Answers one run for any quant."""
 
-    def __init__(self, run: Run, limits: Sequence[LimitRow], speeds: Speeds) -> None:
+    def __init__(self, run: Run, limits: Sequence[LimitRow], speeds: Speeds, notes: Sequence[Note] = ()) -> None:
         if run.options.mtp and not run.model.blueprint.drafts:
             raise InputError(f"{run.model.name} has no MTP layer; leave out {param('mtp')}")
         run.runtime.check(run.model.blueprint, run.settings)
@@ -111,6 +112,7 @@ class Judge:
         self.run = run
         self._limits = limits
         self._speeds = speeds
+        self._met = notes
         self._weighed: dict[Quant, Weights] = {}
         # What is allocated beside the weights is the same for every quant: by settings, and the least of it.
         self._running: dict[Any, Sequence[MemoryPart]] = {}
@@ -218,6 +220,10 @@ class Judge:
             needed.total_bytes,
             machine.limit.limit_bytes,
         )
+        if verdict in RUNS:
+            app = run.app.name if run.app else ""
+            grows = outgrows(machine, needed)
+            notes += notes_on(self._met, run.runtime.name, app, run.settings.context_tokens, outgrows=grows)
         return notes
 
     def _left_out(self) -> list[str]:

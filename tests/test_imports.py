@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "deployfit"
 ROOMS = [
     *("basis", "printable", "exit_codes", "parameters", "errors", "units", "tables"),
     *("layers", "architectures", "models", "catalogue"),
-    *("hardware", "apps", "formats", "vision"),
+    *("hardware", "apps", "notes", "formats", "vision"),
     *("quants.weights", "runtimes", "quants", "words", "quants.shelf", "quants.lookup"),
     *("estimate", "speed", "verdict", "unknown", "app_context", "advice"),
     *("grid", "context_plan", "ranking", "clusters"),
@@ -49,7 +49,9 @@ TOUCHES_THE_MACHINE = {"sources", "writing", "questions", "report", "cli", "page
 THE_MACHINE = {"http", "pathlib", "random", "shutil", "socket", "ssl", "subprocess", "tempfile", "time"}
 
 ENGINES = {"llama.cpp", "mlx"}
-KNOW_ENGINES = {"runtimes", "formats", "vision", "measured", "words", "clusters", "apps", "sources", "page", "schema"}
+KNOW_ENGINES = {
+    *("runtimes", "formats", "vision", "measured", "words", "clusters", "apps", "notes", "sources", "page", "schema"),
+}
 # How several Macs run one model, and what a program's log says, is an engine's own.
 ABOUT_ENGINES = {"questions.cluster", "questions.several", "questions.verify"}
 

@@ -14,13 +14,14 @@ from deployfit.hardware.gpu_limit import LIMITS, default_limit, parse_macos, rai
 from deployfit.hardware.mac import MACS, Mac, plainly_named
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
+from deployfit.notes import NOTES
 from deployfit.parameters import param
 from deployfit.quants import shelf
 from deployfit.quants.lookup import by_runtime, find_publisher, find_quant
 from deployfit.quants.weights import GGUF, Options, Quant, Weights
 from deployfit.questions.parameters import DEFAULT_CONTEXT, DEFAULT_MACOS
 from deployfit.runtimes import registry
-from deployfit.runtimes.runtime import Runtime
+from deployfit.runtimes.runtime import DraftModel, Runtime
 from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds, drafting_of
 from deployfit.speed import by_runtime as coefficients_by_runtime
 from deployfit.verdict import Judge, Run
@@ -274,10 +275,24 @@ def settings_of(start: Start, tokens: int) -> Any:
     typed = {**start.chosen, **start.typed}
     settings = start.runtime.settings(tokens, typed)
     if "draft_model" in typed:
-        from deployfit.questions.draft_model import draft_model_of
-
         settings = settings._replace(draft_model=draft_model_of(typed["draft_model"], start.runtime.name))
     return settings
+
+
+def draft_model_of(text: str, runtime: str) -> DraftModel:
+    """Return the model that drafts, from its name and file; raise InputError if either is not known.
+
+    >>> draft_model_of("Qwen3.5-0.8B:Q8_0", "llama.cpp").weights.text_bytes
+    800881920
+    """
+    model, said = model_and_file(text)
+    if not said.quant_text:
+        raise InputError(f"{param('draft_model')} {quoted(text)}: which file? Say it as {model.name}:QUANT")
+    try:
+        quant = find_quant(said.quant_text, runtime)
+    except InputError:
+        quant = find_quant(said.quant or "", runtime)
+    return DraftModel(f"{model.name}:{said.quant}", model.blueprint, quant.weights(model, Options()))
 
 
 def run_of(model: Model, start: Start, machine: Machine, options: Options) -> Run:
@@ -328,7 +343,7 @@ def as_started(judge: Judge, quant: Quant, start: Start) -> Judge:
 
 def judge_of(run: Run) -> Judge:
     """Return who answers a run."""
-    return Judge(run, catalogue.rows(LIMITS), speeds_of([run.machine]))
+    return Judge(run, catalogue.rows(LIMITS), speeds_of([run.machine]), catalogue.rows(NOTES))
 
 
 def menu_of(chosen: Sequence[Quant], runtime: Runtime) -> Sequence[Quant]:
