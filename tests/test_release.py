@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
@@ -272,6 +273,45 @@ def test_the_sdist_has_the_tests_their_data_and_what_they_read() -> None:
         top = name.partition("/")[0] + "/" if "/" in name else name
         matched = "/" not in name and any(fnmatchcase(name, pattern) for pattern in included)
         assert top in grafted | LEFT_OUT | always or matched, f"{name}: MANIFEST.in does not name it"
+
+
+# The extension of the hf command line
+
+
+def test_hf_deployfit_runs_the_extension_that_the_hf_command_line_installed(tmp_path: Path) -> None:
+    """As `hf extensions install` leaves it: a manifest that names the script of that name."""
+    from huggingface_hub.cli.extensions import ExtensionManifest
+
+    bin_folder = Path(sys.executable).parent
+    if not (bin_folder / "hf-deployfit").exists():
+        pytest.skip("deployfit is not installed here")
+    short, repo = "deployfit", "hf-deployfit"
+    manifest = ExtensionManifest(
+        owner="deployfit",
+        repo=repo,
+        repo_id=f"deployfit/{repo}",
+        short_name=short,
+        executable_path=str(bin_folder / repo),
+        type="python",
+        installed_at=datetime.now(UTC),
+    )
+    manifest.save(tmp_path / ".local/share/hf/extensions" / repo)
+    env = {**os.environ, "HOME": str(tmp_path), "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+    words = ["deployfit", "fit", "Qwen3.5-27B", "--quant", "Q8_0", "--mac", "32", "--exit-code", "--format", "json"]
+    done = subprocess.run([bin_folder / "hf", *words], capture_output=True, text=True, env=env)
+    assert done.returncode == 3, done.stderr
+    assert json.loads(done.stdout)["rows"][0]["verdict"] == "does_not_fit"
+
+
+def test_the_extension_s_repository_has_the_script_of_its_name(tmp_path: Path) -> None:
+    script("hf_extension").write(tmp_path)
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == "hf-deployfit"
+    assert project["dependencies"] == ["deployfit"]
+    assert project["scripts"]["hf-deployfit"] == PROJECT["scripts"]["hf-deployfit"] == PROJECT["scripts"]["deployfit"]
+    assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8")) == {
+        "description": project["description"]
+    }
 
 
 # The workflows

@@ -19,7 +19,7 @@ from huggingface_hub.errors import HFValidationError
 from deployfit.errors import HubError, InputError, quoted
 from deployfit.parameters import param
 from deployfit.repository import RepoFile, Repository
-from deployfit.sources.hub import constants, validate_repo_id
+from deployfit.sources.hub import constants, downloaded, validate_repo_id
 from deployfit.sources.hub.answers import COMMIT, MOST_FILES, from_json, read_model_info, read_tree, to_json
 from deployfit.sources.hub.cache import Cache
 from deployfit.sources.hub.exchange import (
@@ -68,7 +68,7 @@ class HubClient:
         """Return a repository at a revision ("main" if none is named).
 
         A commit is looked up once; a branch each time, but if the Hub cannot be asked its last known state is
-        taken, unless it is today's that is wanted.
+        taken, or what huggingface_hub downloaded of it, unless it is today's that is wanted.
         """
         asked = _checked(repo_id, revision or constants.DEFAULT_REVISION)
         key = ("repository", constants.ENDPOINT, repo_id, asked)
@@ -77,21 +77,25 @@ class HubClient:
             self.from_cache = self.offline
             return cached._replace(revision=asked)
         if self.offline and not today:
+            if found := downloaded.snapshot(repo_id, asked):
+                self.from_cache = True
+                return found
             raise HubError(
                 f"{quoted(repo_id)} at {quoted(asked)} is not in the cache; ask once without {param('offline')}"
                 " (and without HF_HUB_OFFLINE)"
             )
         try:
-            found = self._ask(repo_id, asked)
+            listed = self._ask(repo_id, asked)
         except HubError:
+            cached = cached or (None if today else downloaded.snapshot(repo_id, asked))
             if cached is None:
                 raise
             self.from_cache = True
             return cached
-        content = to_json(found)
+        content = to_json(listed)
         self._cache.put(content, *key)
-        self._cache.put(content, "repository", constants.ENDPOINT, repo_id, found.commit)
-        return found
+        self._cache.put(content, "repository", constants.ENDPOINT, repo_id, listed.commit)
+        return listed
 
     def _ask(self, repo_id: str, revision: str) -> Repository:
         what = f"{quoted(repo_id)} at {quoted(revision)}"
@@ -131,6 +135,8 @@ class HubClient:
         nbytes = min(nbytes, file.nbytes)
         if len(known) < nbytes:
             known = max(known, self._cache.get(*_prefix_key(repository, file)) or b"", key=len)
+        if len(known) < nbytes:
+            known = max(known, downloaded.first_bytes(repository, file, nbytes), key=len)
         if len(known) >= nbytes:
             return known[:nbytes]
         if self.offline:
