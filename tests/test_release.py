@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from types import ModuleType
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+from deployfit.verdict import Verdict
 
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
@@ -345,3 +348,33 @@ def test_scripts_that_workflows_run_exist() -> None:
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         for name in re.findall(r"(?:packaging|benchmarks)/\w+\.(?:py|txt|toml|sh)", path.read_text(encoding="utf-8")):
             assert (ROOT / name).exists(), name
+
+
+# What agents read
+
+
+def test_the_skill_names_commands_and_options_that_exist() -> None:
+    text = (ROOT / "skills" / "deployfit" / "SKILL.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(text.split("---")[1])
+    assert head["name"] == "deployfit"
+    assert len(head["description"]) < 1024
+    from deployfit.mcp.tools import parameters_of, question_of
+    from deployfit.questions import MODULES
+
+    for line in re.findall(r"`deployfit ([^`]+)`", text):
+        name, *words = shlex.split(line)
+        assert name in MODULES, line
+        known = {"--" + each.name.replace("_", "-") for each in parameters_of(question_of(name))} | {"--exit-code"}
+        assert {word for word in words if word.startswith("--")} <= known, line
+    for word in re.findall(r"`(\w+)`", text):
+        if word in {"fits", "tight", "needs_raised_limit", "does_not_fit", "unknown"}:
+            assert Verdict(word)
+
+
+def test_what_agents_and_people_are_told_to_read_exists() -> None:
+    for name in ("AGENTS.md", "SECURITY.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (ROOT / target).exists(), target
+        for target in re.findall(r"`((?:packaging|benchmarks|tests|\.github|deployfit)/[\w./-]+)`", text):
+            assert (ROOT / target).exists(), target
