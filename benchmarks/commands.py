@@ -27,7 +27,7 @@ ASKED: Mapping[str, Sequence[str]] = {
     "macs": ["macs"],
     "here": ["here", "--mac", "32"],
     "verify": ["verify", str(LOG)],
-    "contribute": ["contribute", str(LOG)],
+    "contribute": ["contribute", str(LOG), "--mac", "M4 Max 64"],
     "schema": ["schema", "fit"],
     "--help": ["--help"],
 }

@@ -13,6 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 "$scratch/build/bin/pip" install --quiet build
 "$scratch/build/bin/python" -m build --outdir "$scratch/dist" . >"$scratch/log" 2>&1 || { tail -20 "$scratch/log"; exit 1; }
 wheel=$(echo "$scratch"/dist/*.whl)
+"$python" -m zipfile -l "$wheel" >"$scratch/names"
+grep -q '^deployfit/py.typed ' "$scratch/names"
 
 # The wheel, beside exactly what the lock says.
 "$python" packaging/lock.py >"$scratch/requirements.txt"
