@@ -101,7 +101,7 @@ def app_of(name: str | None, runtime: str, apps: Sequence[App]) -> App:
     raise InputError(f"{param('app')}: {found[0].title} does not run on {runtime}; choose {_others(runtime, apps)}")
 
 
-USUAL = ("llama-bench", "mlx_lm.generate")  # what is meant where no application is named
+USUAL = ("llama-server", "mlx_lm.generate")  # what is meant where no application is named
 
 
 def _others(runtime: str, apps: Sequence[App]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -13,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import one_line, run
+from conftest import inside, one_line, run
 from test_catalogue import config_of
 
-from deployfit.cli import app
 from deployfit.exit_codes import EXIT_CODES
 from deployfit.tables import parse_table
 
@@ -27,10 +25,7 @@ LONG = "x" * 100_000
 
 def complaints(*words: str) -> list[str]:
     """Run deployfit with bad input in this process; return its complaints after checking what holds for all."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = app.run(words)
-    return checked(subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue()))
+    return checked(inside(*words))
 
 
 def checked(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -146,8 +141,11 @@ WORDS = [
         for option in ("--parallel", "--ubatch")
         for text in ("-1", "abc", "", "1e5", "1.5", "\uff13\uff12", "²")
     ),
-    ((*FIT, "--context", "262145"), "--context: 262,145 tokens; choose from 1 to the trained 262,144"),
-    ((*FIT, "--context", "257k"), "--context: 263,168 tokens; choose from 1 to"),
+    (
+        (*FIT, "--app", "llama-bench", "--context", "262145"),
+        "--context: 262,145 tokens; choose from 1 to the trained 262,144",
+    ),
+    ((*FIT, "--context", "1025k"), "--context: 1,049,600 tokens; choose from 1 to"),
     ((*FIT, "--context", "999999999999m"), "tokens; choose from 1 to the trained 262,144"),
     ((*FIT, "--parallel", "0"), "--parallel: 0 sequences; choose from 1 to 256"),
     ((*FIT, "--parallel", "262145"), "--parallel: 262,145 sequences; choose from 1 to 256"),
@@ -221,15 +219,13 @@ def test_a_fault_of_deployfit_is_one_line_and_a_code_of_its_own(monkeypatch: pyt
         raise RuntimeError("as if\x1b it were one\nof several lines")
 
     monkeypatch.setattr("deployfit.questions.macs.machine_of", fail)
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = app.run(["macs"])
-    assert (code, out.getvalue(), err.getvalue().count("\n")) == (70, "", 1)
-    assert "a fault of deployfit while answering 'macs': RuntimeError: as if\\x1b it were one" in err.getvalue()
-    assert "please report it with what --debug shows" in err.getvalue()
-    with contextlib.redirect_stderr(err):
-        assert app.run(["macs", "--debug"]) == 70
-    assert "Traceback" in err.getvalue()
+    done = inside("macs")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (70, "", 1)
+    assert "a fault of deployfit while answering 'macs': RuntimeError: as if\\x1b it were one" in done.stderr
+    assert "please report it with what --debug shows" in done.stderr
+    done = inside("macs", "--debug")
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
 
 
 def test_every_exit_code_has_one_meaning_that_the_help_says() -> None:

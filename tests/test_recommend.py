@@ -67,7 +67,7 @@ def test_a_plan_has_the_contexts_that_fit_says() -> None:
 
 
 def test_a_plan_in_text_names_what_fits_nowhere() -> None:
-    text = run("plan", "Qwen3.5-35B-A3B", "--mac", "32").stdout
+    text = run("plan", "Qwen3.5-35B-A3B", "--mac", "32", "--app", "llama-bench").stdout
     (line,) = [line for line in text.splitlines() if line.startswith("Q4_K_M ")]
     assert line.split() == ["Q4_K_M", "4.88", "21.17", "184,832", "262,144", "262,144"]
     assert "do not fit at all: Q5_1, Q6_K, Q8_0, BF16, F16 " in one_line(text)

@@ -231,7 +231,7 @@ def test_rows_are_pythons_own_numbers_and_words() -> None:
 
 
 WORDS = ["sweep", "Qwen3.5-9B", "Qwen3.5-27B", "--quant", "Q4_K_M", "--quant", "mlx-community:4bit"]
-WORDS += ["--context", "8k", "--context", "300k", "--mac", "24", "--mac", "m4 max 64", "--macos", "15", "--macos", "26"]
+WORDS += ["--context", "8k", "--context", "2m", "--mac", "24", "--mac", "m4 max 64", "--macos", "15", "--macos", "26"]
 WORDS += ["--kv-type", "f16", "--kv-type", "q8_0", "--kv-bits", "16", "--kv-bits", "4"]
 
 
@@ -302,7 +302,7 @@ def test_text_says_how_many_there_are_and_shows_the_first() -> None:
     assert re.fullmatch(r"fits \d+, tight \d+, needs raised limit \d+, does not fit \d+", lines[2])
     assert sum(int(count) for count in re.findall(r"\d+", lines[2] + lines[6])) == 32
     assert "32 left out, as they cannot be:" in lines
-    assert "- --context: 307,200 tokens; choose from 1 to the trained 262,144" in lines
+    assert "- --context: 2,097,152 tokens; choose from 1 to the trained 262,144 for each" in "\n".join(lines)
     (header,) = [number for number, line in enumerate(lines) if line.startswith("model ")]
     assert [line[:4] for line in lines[header + 1 : header + 22]] == ["Qwen"] * 20 + [""]
     assert lines[-1].startswith("The first 20 of 32; all of them: ")
@@ -312,7 +312,10 @@ def test_text_says_how_many_there_are_and_shows_the_first() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--context", "300k"], "--context: 307,200 tokens; choose from 1 to the trained 262,144"),
+        (
+            ["--app", "llama-bench", "--context", "300k"],
+            "--context: 307,200 tokens; choose from 1 to the trained 262,144",
+        ),
         (["--quant", "4bit", "--mtp"], "mlx-lm and mlx-vlm drop the MTP layer; leave out --mtp"),
         (["--kv-bits", "4"], "--kv-bits is an option of mlx, and nothing asked for runs on it; leave it out"),
         (["--format", "parquet"], "parquet is no text for standard output; say where to with --output FILE"),
@@ -352,7 +355,7 @@ def test_a_full_disk_is_one_line(format_name: str) -> None:
 
 def test_an_answer_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("as it was\n", encoding="utf-8")
-    assert run("sweep", "Qwen3.5-4B", "--context", "300k", "--output", "rows.csv", cwd=tmp_path).returncode == 2
+    assert run("sweep", "Qwen3.5-4B", "--context", "2m", "--output", "rows.csv", cwd=tmp_path).returncode == 2
     assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == "as it was\n"
 
 
