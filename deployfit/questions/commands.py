@@ -8,6 +8,7 @@ from deployfit import catalogue
 from deployfit.quants import shelf
 from deployfit.verdict import Answer
 
+ON_THE_HUB = "hub:"
 OLLAMA = "ollama"
 HUB = "https://huggingface.co/"
 LIBRARY = "https://ollama.com/library/"
@@ -30,6 +31,8 @@ def next_step(answer: Answer) -> NextStep | None:
     run = answer.run
     if run.app is None:
         return None
+    if "/" in answer.quant.name:
+        return _of_file(answer)
     recipe = answer.weights.recipe.rpartition(":")[2] if answer.quant.publisher else answer.quant.name
     repo = repository_of(answer, recipe)
     tag = _ollama_tag(run.model.name, recipe) if "{ollama}" in run.app.command else ""
@@ -46,6 +49,28 @@ def next_step(answer: Answer) -> NextStep | None:
     )
     address = f"{HUB}{repo}" if repo else f"{LIBRARY}{tag}" if "{ollama}" in run.app.command else ""
     return NextStep(text, address)
+
+
+def _of_file(answer: Answer) -> NextStep | None:
+    """Return the command for a file that was looked into, on the Hub or here; its name is place and file.
+
+    `hub:OWNER/NAME/FILE`, or a path.
+    """
+    from shlex import quote
+
+    run, name = answer.run, answer.quant.name
+    command = run.app.command if run.app else ""
+    if not name.startswith(ON_THE_HUB):
+        if "{ollama}" in command or "lms " in command:
+            return None  # they run what is in their own stores
+        place = name if run.runtime.formats[0] == answer.quant.format == "GGUF" else name.rpartition("/")[0]
+        text = command.replace("-hf {repo}:{recipe}", "-m {repo}")
+        return NextStep(text.format(repo=quote(place), context=run.settings.context_tokens, model=run.model.name), "")
+    owner, repository, *rest = name.removeprefix(ON_THE_HUB).split("/")
+    repo = f"{owner}/{repository}"
+    text = command.replace("-hf {repo}:{recipe}", f"-hf {{repo}} -hff {quote('/'.join(rest))}")
+    text = text.format(repo=repo, context=run.settings.context_tokens, ollama=f"hf.co/{repo}", model=run.model.name)
+    return NextStep(text, f"{HUB}{repo}")
 
 
 def repository_of(answer: Answer, recipe: str) -> str:
