@@ -6,7 +6,7 @@ An application is a row of `data/apps.csv` (per runtime that it brings), its def
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from deployfit.errors import InputError, unknown
@@ -90,10 +90,18 @@ def _folded(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
 
 
-def app_of(name: str | None, runtime: str, apps: Sequence[App]) -> App:
-    """Return the application of a name that brings a runtime; without a name the runtime's usual one, the first."""
+def app_of(name: str | None, runtime: str, apps: Sequence[App], typed: Iterable[str] = ()) -> App:
+    """Return the application of a name that brings a runtime; without a name the usual one.
+
+    Where the usual one has not every option that was typed, it is the first that has.
+
+    >>> from deployfit.catalogue import rows
+    >>> app_of(None, "mlx", rows(APPS)).name, app_of(None, "mlx", rows(APPS), ["parallel", "prompt"]).name
+    ('mlx_lm.generate', 'mlx_lm.server')
+    """
     if name is None:
-        return next(app for app in apps if app.runtime == runtime and app.name in USUAL)
+        bringing = sorted((app for app in apps if app.runtime == runtime), key=lambda app: app.name not in USUAL)
+        return next((app for app in bringing if {*app.options} >= {*typed}), bringing[0])
     found = [app for app in apps if app.name == name]
     for app in found:
         if app.runtime == runtime:

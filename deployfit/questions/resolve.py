@@ -235,9 +235,9 @@ def start_of(app: str | None, runtime: str, context: str | None, typed: Mapping[
     ('rule:by_gpu_memory', '32k')
     """
     apps = catalogue.rows(APPS)
-    found = app_of(None if app is None else find_app(app, apps), runtime, apps)
     known = {each.name for each in registry.parameters()[runtime]}
     own = {name: value for name, value in typed.items() if name in known}
+    found = app_of(None if app is None else find_app(app, apps), runtime, apps, own)
     check_typed(found, list(own))
     chosen = defaults_of(found, catalogue.rows(DEFAULTS), own)
     usual = chosen.pop("context", DEFAULT_CONTEXT)
