@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import os
 import subprocess
@@ -32,9 +34,23 @@ def engine_rows(name: str) -> list[dict[str, str]]:
 
 
 def run(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line: with options of a process as one, else here, which is several times as fast."""
+    return process(*words, **options) if options else inside(*words)
+
+
+def process(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "deployfit", *words], capture_output=True, text=True, encoding="utf-8", **options
     )
+
+
+def inside(*words: str) -> subprocess.CompletedProcess[str]:
+    from deployfit.cli import app
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = app.run(words)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def one_line(text: str) -> str:
