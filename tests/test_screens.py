@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import run
 
+from deployfit.catalogue import models
 from deployfit.report.document import Code, Document, Statement, Ways
 from deployfit.report.formats import Screen
 from deployfit.report.formats.text import render
@@ -126,7 +127,8 @@ def test_colours_are_as_the_terminal_wants_them(more: dict[str, str], has_colour
 
 
 def test_what_takes_long_says_so_on_a_terminal_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    words = ("sweep", "--mac", "64", "--output", str(tmp_path / "all.csv"))
+    some = list(models())[::3]  # enough for more than a second, and not for many
+    words = ("sweep", *some, "--mac", "64", "--output", str(tmp_path / "all.csv"))
     shown = in_terminal(words, 80)
     drawn = shown.split("\r\x1b[K")
     assert drawn[0] == ""
