@@ -16,7 +16,7 @@ from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.graph import IN_LAST_LAYER, build_graph
 from deployfit.runtimes.llamacpp.inputs import Input, host_bytes, host_inputs
 from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
-from deployfit.runtimes.llamacpp.metal import least_metal_bytes, metal_attention_bytes
+from deployfit.runtimes.llamacpp.metal import least_metal_bytes, metal_attention_bytes, metal_bytes
 from deployfit.runtimes.llamacpp.settings import NO_METAL, LlamaCppSettings
 from deployfit.units import MIB
 
@@ -73,7 +73,10 @@ class ModelBuffers:
         upper = fragmented_bytes(self.blueprint, batch, cells, device)
         if batch.flash:
             upper = max(upper, metal_attention_bytes(self.blueprint, batch, cells, device))
-        metal = self._metal_curve(batch).peak_bytes(cells // CELL_BLOCK) - device if _is_metal(batch) else 0
+        metal = 0
+        if _is_metal(batch):
+            replayed = self._metal_curve(batch).peak_bytes(cells // CELL_BLOCK)
+            metal = metal_bytes(self.blueprint, batch, cells, device, replayed) - device
         return ComputeBuffers(device, max(upper, device + metal), self._host_bytes(batch, cells), metal)
 
     def least_bytes(self, settings: LlamaCppSettings) -> int:

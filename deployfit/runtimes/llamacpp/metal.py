@@ -61,6 +61,24 @@ def flash_scratch(batch: Batch, mixer: Attention | LatentAttention) -> tuple[int
     return (fixed, per_block) if cells == CELLS else (fixed + per_block * cells // CELL_BLOCK, 0)
 
 
+ACTIVATIONS = 6  # as wide as the queries, that a layer of grouped-query attention has while its attention runs
+
+
+def metal_bytes(blueprint: Blueprint, batch: Batch, cells: int, device_bytes: int, replayed_bytes: int) -> int:
+    """Return the buffer with Metal's scratch, from that of a device without it and from the replay with it.
+
+    Where all tokens get logits, these are what needs the most until attention alone needs more: Metal computes in an
+    order of its own, which leaves no hole for them. Of 208 replays of that order 196 are within 3 % of it, and the
+    buffers that Macs logged are; the replay with the scratch in the usual order is up to 18 % above.
+    """
+    attentions = kinds_of(blueprint).attentions
+    if batch.outputs < batch.tokens or not all(isinstance(mixer, Attention) for mixer in attentions):
+        return replayed_bytes
+    widest = max((mixer.query_dim for mixer in attentions if isinstance(mixer, Attention)), default=0)
+    alone = least_metal_bytes(blueprint, batch, cells) + ACTIVATIONS * F32_BYTES * widest * batch.tokens
+    return min(replayed_bytes, max(device_bytes, alone))
+
+
 def metal_attention_bytes(blueprint: Blueprint, batch: Batch, cells: int, device_bytes: int) -> int:
     """Return an upper bound of what the layer with the most demanding attention needs on Metal."""
     attentions = kinds_of(blueprint).attentions

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from deployfit.quants.weights import WeightClass
 
 TIED = EMBEDDINGS[0]  # serves as the head too
+OF_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")  # outside of layers, and where the first one lies
+BOTH_SIDES = ("rope_freqs",)  # where layers lie on both sides, each has them
 
 
 class Placed(NamedTuple):
@@ -67,8 +69,10 @@ def placed(
         if whole:
             device += each.total_bytes
             continue
+        if first and each.role in BOTH_SIDES:
+            host += each.total_bytes
         for layer in each.layers:
-            on_gpu = head_on_gpu if layer == OUTSIDE else layer >= first
+            on_gpu = head_on_gpu if layer == OUTSIDE and each.role not in OF_FIRST_LAYER else layer >= first
             if each.is_experts and (settings.cpu_moe or layer < settings.n_cpu_moe):
                 on_gpu = False
             device += each.nbytes * on_gpu
