@@ -86,6 +86,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("table", {"model": ["Qwen3.5-27B", "Qwen3.5-9B"]}),
     ("table", {"model": "Qwen3.5-27B", "mac": "M4 Max 64"}),
     ("sweep", {"model": "Qwen3.5-27B", "quant": ["Q4_K_M", "4bit"], "mac": ["32", "M4 Max 64"]}),
+    ("page", {"model": "Qwen3.5-27B"}),
     ("models", {}),
     ("macs", {}),
     ("macs", {"macos": 15}),

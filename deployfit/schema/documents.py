@@ -229,6 +229,7 @@ SHAPES: Mapping[str, Callable[[], Shape]] = {
             " max_context_tokens? fault?"
         ),
     ),
+    "page": lambda: Shape("The models of a page", row("model family trained_context_tokens vision mtp")),
     "models": lambda: Shape(
         "The catalogue",
         row(
