@@ -238,7 +238,6 @@ SHAPES: Mapping[str, Callable[[], Shape]] = {
             " aliases"
         ),
     ),
-    "page": lambda: Shape("The models of a page", row("model family trained_context_tokens vision mtp")),
     "macs": lambda: Shape(
         "Chips and the memory sizes that they were sold with",
         row("chip memory_gib bandwidth_gb_s? fp16_tflops? macos gpu_limit_bytes gpu_limit_basis"),
