@@ -50,7 +50,7 @@ def engine_row(name: str, wanted: dict[str, str]) -> dict[str, str]:
 
 def check(python: str, folder: str) -> None:
     """Exit unless the answer that is going to be timed equals the engine's figures."""
-    command = [python, "-m", "deployfit", *ONE, "--format", "json"]
+    command = [python, "-m", "deployfit", *ONE, "--app", "llama-bench", "--format", "json"]
     (row,) = json.loads(subprocess.check_output(command, cwd=folder))["rows"]
     file_made = {"model": "27B", "ftype": "Q4_K_M", "mtp": "0", "imatrix": "0"}
     context = {"model": "27B", "n_ctx": "32768", "type_k": "f16", "type_v": "f16", "n_ubatch": "512", "n_parallel": "1"}
