@@ -60,7 +60,7 @@ def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights]
 def choices_for(run: Run, menu: Sequence[Quant]) -> Choices:
     """Return what may be advised in place of a run."""
     return Choices(
-        files=menu,
+        files=[quant for quant in menu if quant.advisable(run.model, run.options)],
         is_lossy=lambda weights: rank_of(weights)[1],
         smaller=lambda: _smaller_models(run),
         machines=lambda: _machines(run.machine),

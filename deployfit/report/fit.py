@@ -29,7 +29,7 @@ from deployfit.report.document import (
 )
 from deployfit.runtimes.runtime import HOST, MemoryPart
 from deployfit.speed import Rate, Speed
-from deployfit.units import four_digits, gb, gib, tps
+from deployfit.units import MIB, four_digits, gb, gib, tps
 from deployfit.verdict import RUNS, Answer, Run, Verdict
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ TONES = {
     Verdict.UNKNOWN: Tone.WARNING,
 }
 
+LEAST_DRAWN = 50 * MIB  # a part that the bar names: 0.0 GiB says nothing
 MOST_LISTED = 8  # files of a list that a person is shown at once
 
 
@@ -322,7 +323,7 @@ def _bar(answer: Answer) -> Bar:
     for part in needed.at_start:
         grouped[part.label] = grouped.get(part.label, 0) + part.nbytes
     return Bar(
-        list(grouped.items()),
+        [(label, nbytes) for label, nbytes in grouped.items() if nbytes >= LEAST_DRAWN],
         [("usable", machine.budget_bytes), ("limit", machine.limit.limit_bytes)],
         f"{gib(needed.total_bytes, 1)} of {gib(machine.limit.limit_bytes, 1)} GiB",
         TONES[answer.verdict],

@@ -135,11 +135,12 @@ def _painted(text: str, tone: Tone, *, bold: bool = False) -> str:
 def _command(lead: str, command: str, width: int) -> Iterator[str]:
     """Yield a command, over several lines where it must be, so that it still can be copied."""
     line = lead
-    for word in printable(command).split(" "):
-        if len(line) + len(word) + 2 > width and line != lead:
+    first, *options = printable(command).split(" -")
+    for piece in (first, *(f"-{option}" for option in options)):  # an option stays with its value
+        if len(line) + len(piece) + 2 > width and line != lead:
             yield line.rstrip() + " \\"
             line = " " * len(lead) + "  "
-        line += word + " "
+        line += piece + " "
     yield line.rstrip()
 
 
