@@ -14,25 +14,32 @@ T = TypeVar("T")
 class Row:
     """One row of a table; a cell that cannot be read is noted as a fault and yields a stand-in."""
 
-    def __init__(self, cells: Mapping[str, str], place: str, faults: dict[str, None]) -> None:
-        self._cells = cells
+    __slots__ = ("_cells", "_columns", "_faults", "_file", "_line")
+
+    def __init__(
+        self, cells: Sequence[str], columns: Mapping[str, int], file: str, line: int, faults: dict[str, None]
+    ) -> None:
+        self._cells, self._columns, self._file, self._line = cells, columns, file, line
         self._faults = faults  # as keys: a cell may be read twice
-        self.place = place
+
+    def _cell(self, column: str) -> str:
+        return self._cells[self._columns[column]].strip()
 
     def fault(self, column: str, expected: str) -> None:
         """Note that a cell is not what was expected."""
-        self._faults[f"{self.place}: {column}: expected {expected}, got {quoted(self._cells[column])}"] = None
+        got = quoted(self._cells[self._columns[column]])
+        self._faults[f"{self._file}:{self._line}: {column}: expected {expected}, got {got}"] = None
 
     def text(self, column: str, *, blank: bool = False) -> str:
         """Return a cell's text; it may be blank only where that is said."""
-        text = self._cells[column].strip()
+        text = self._cell(column)
         if not blank and (not text or not text.isprintable()):
             self.fault(column, "a printable text")
         return text
 
     def number(self, column: str, *, least: int = 1, most: int = 10**18, blank: bool = False) -> int:
         """Return a cell's whole number; 0 for a blank cell where that is allowed."""
-        text = self._cells[column].strip()
+        text = self._cell(column)
         if not text and blank:
             return 0
         if not (text.isascii() and text.isdigit() and len(text) <= 19 and least <= int(text) <= most):
@@ -42,7 +49,7 @@ class Row:
 
     def decimal(self, column: str, *, blank: bool = False) -> float:
         """Return a cell's number, 0 or more, with a decimal point; 0 for a blank cell where that is allowed."""
-        text = self._cells[column].strip()
+        text = self._cell(column)
         if not text and blank:
             return 0.0
         if not (text.isascii() and text.replace(".", "", 1).isdigit() and len(text) <= 19):
@@ -52,14 +59,14 @@ class Row:
 
     def flag(self, column: str) -> bool:
         """Return a cell's truth value."""
-        text = self._cells[column].strip().lower()
+        text = self._cell(column).lower()
         if text not in ("true", "false"):
             self.fault(column, "true or false")
         return text == "true"
 
     def one_of(self, column: str, known: Sequence[str] | Mapping[str, object]) -> str:
         """Return a cell's text if it is one of the known ones."""
-        text = self._cells[column].strip()
+        text = self._cell(column)
         if text not in known:
             self.fault(column, "one of " + ", ".join(known))
             return next(iter(known))
@@ -107,11 +114,13 @@ def _rows(text: str, place: str, columns: Sequence[str], faults: dict[str, None]
         if missing:
             faults[f"{place}:1: no column {', '.join(missing)}"] = None
             return
+        index = {column: number for number, column in enumerate(header)}
+        width = len(header)
         for cells in reader:
-            here = f"{place}:{reader.line_num}"
-            if len(cells) == len(header):
-                yield Row(dict(zip(header, cells, strict=True)), here, faults)
+            if len(cells) == width:
+                yield Row(cells, index, place, reader.line_num, faults)
             elif cells:
-                faults[f"{here}: expected {len(header)} cells as in the header, got {len(cells)}"] = None
+                here = f"{place}:{reader.line_num}"
+                faults[f"{here}: expected {width} cells as in the header, got {len(cells)}"] = None
     except csv.Error as error:
         faults[f"{place}:{reader.line_num}: {error}"] = None

@@ -94,6 +94,17 @@ def plainly_named(text: str, macs: Sequence[MacRow]) -> Mac | None:
     return None
 
 
+def names_several(text: str | None) -> bool:
+    """Return whether a text means Macs that work together, or counts them.
+
+    >>> names_several("2x M3 Ultra 256"), names_several("M3 Ultra 512 + M4 Max 128"), names_several("M4 Max 64")
+    (True, True, False)
+    """
+    typed = (text or "").strip()
+    rest = typed.lstrip("0123456789")
+    return "+" in typed or (rest != typed and rest.lstrip()[:1].casefold() in ("x", "*", "\u00d7"))
+
+
 def find_chip(mac: Mac, macs: Sequence[MacRow]) -> MacRow | None:
     """Return the chip of a Mac; the memory picks the bandwidth on Max chips. None if no chip is named or sold so.
 

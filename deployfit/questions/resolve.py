@@ -11,7 +11,7 @@ from deployfit.apps import APPS, DEFAULTS, RULE, App, app_of, check_typed, defau
 from deployfit.basis import Basis
 from deployfit.errors import InputError, quoted
 from deployfit.hardware.gpu_limit import LIMITS, default_limit, parse_macos, raised_limit
-from deployfit.hardware.mac import MACS, Mac, plainly_named
+from deployfit.hardware.mac import MACS, Mac, names_several, plainly_named
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.notes import NOTES
@@ -128,8 +128,6 @@ def _mac_named(text: str) -> Mac:
 
 
 def _check_single(text: str) -> None:
-    from deployfit.words.macs import names_several
-
     if names_several(text):
         raise InputError(f"{param('mac')} {quoted(text)}: several Macs; only fit, plan and recommend know them")
 

@@ -24,9 +24,8 @@ _MEMORY_UNITS = ("gb", "gib", "g")
 _STORAGE = ("ssd", "storage", "disk")
 _COUNTS = ("core", "cores", "cpu", "gpu", "inch", "in", "tb", "tib", "t")  # a number before these is no memory
 _YEARS = range(2020, 2030)
-_COUNTED = re.compile("[0-9]+ ?[x*\u00d7]", re.ASCII | re.IGNORECASE)
-_INCHES = re.compile('(?<=[0-9])["\u2033\u201d]')
-_CHIP = re.compile(r"(?<![a-z])(?:m ?|a)[0-9]")
+_INCHES = '(?<=[0-9])["\u2033\u201d]'
+_CHIP = r"(?<![a-z])(?:m ?|a)[0-9]"
 # Words that may stand anywhere; others after the chip are not understood.
 _FILLING = {
     *("mac", "macbook", "imac", "air", "pro", "mini", "studio", "neo", "macbookpro", "macbookair", "macmini"),
@@ -121,15 +120,6 @@ def macs_meant(text: str, macs: Sequence[MacRow], identifiers: Identifiers = tup
     return [Mac(said.chip, sold[0] * GIB)]
 
 
-def names_several(text: str | None) -> bool:
-    """Return whether a text means Macs that work together, or counts them.
-
-    >>> names_several("2x M3 Ultra 256"), names_several("M3 Ultra 512 + M4 Max 128"), names_several("M4 Max 64")
-    (True, True, False)
-    """
-    return text is not None and ("+" in text or _COUNTED.match(text.strip()) is not None)
-
-
 def machines_named(text: str, macs: Sequence[MacRow], identifiers: Identifiers = tuple) -> tuple[Mac, ...]:
     """Return the Macs of a cluster: `2x M3 Ultra 256`, `M3 Ultra 512 + M4 Max 128`; of a plain name the one Mac.
 
@@ -148,14 +138,14 @@ def machines_named(text: str, macs: Sequence[MacRow], identifiers: Identifiers =
 
 
 def _said(text: str, macs: Sequence[MacRow], identifiers: Identifiers) -> _Said:
-    typed = cleaned(_INCHES.sub(" inch ", _unquoted(text))).casefold()
+    typed = cleaned(re.sub(_INCHES, " inch ", _unquoted(text))).casefold()
     if len(typed) > LONGEST or not (typed.isprintable() and typed.isascii()):
         raise _not_understood(text)
     chip, rest = _identified(typed, identifiers)
     tokens = _tokens(rest)
     if chip:
         sizes = _sizes(tokens, bare=True)
-    elif found := _CHIP.search(typed):
+    elif found := re.search(_CHIP, typed):
         before = _tokens(typed[: found.start()])
         chip, tokens = _chip(_tokens(typed[found.start() :]), macs)
         sizes, earlier = _sizes(tokens, bare=True), _sizes(before, bare=len(before) == 1)
