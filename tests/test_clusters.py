@@ -372,7 +372,7 @@ def test_commands_start_the_split_that_was_counted() -> None:
     *servers, main = (each.command for each in commands)
     assert all(each.startswith("ggml-rpc-server ") for each in servers)
     assert "-hf unsloth/Qwen3.5-27B-GGUF:Q8_0 --rpc mac1:50052,mac2:50052 --tensor-split " in main
-    assert "-c 16384 -np 1 -fa on -ctk q8_0 -ctv q8_0" in main
+    assert "-c 16384 -np 4 -fa on -ctk q8_0 -ctv q8_0 --kv-unified" in main
     shares = list(map(float, main.split("--tensor-split ")[1].split()[0].split(",")))
     devices = devices_of_layers(64, shares)
     assert [devices[:64].count(number) for number in range(3)] == [len(layers) for layers in answer.division.layers]

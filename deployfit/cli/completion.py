@@ -14,7 +14,7 @@ def offered(ctx: Context, param: Parameter, incomplete: str) -> list[str]:
 
     >>> from click import Argument, Command
     >>> offered(Context(Command("fit")), Argument(["model"]), "qwen3.5-2")
-    ['Qwen3.5-2B', 'Qwen3.5-27B']
+    ['Qwen3.5-27B', 'Qwen3.5-2B']
     """
     begun = incomplete.casefold()
     values = VALUES[param.name](ctx) if param.name in VALUES else ()

@@ -127,7 +127,7 @@ def fit(
 
     >>> (answer,) = fit("Qwen3.5-27B", "Q4_K_M", mac=32, context="32k")
     >>> answer.verdict.value, answer.estimate.total_bytes, answer.max_context_tokens
-    ('fits', 19424860192, 125440)
+    ('fits', 19634794624, 117504)
     """
     images = images_asked(texts(image))
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision or bool(images), images=images)

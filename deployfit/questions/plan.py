@@ -54,7 +54,7 @@ def plan(
     """Return the largest contexts of a model's recipes by KV cache; `publisher` means all its files of the model.
 
     >>> plan("Qwen3.5-35B-A3B", "Q4_K_M", mac=32).plan.rows[0].max_context_tokens
-    (184832, 262144, 262144)
+    (172032, 262144, 262144)
     """
     from deployfit.context_plan import make_plan
 

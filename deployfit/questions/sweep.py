@@ -84,7 +84,7 @@ def sweep(
 
     >>> frame = sweep("Qwen3.5-27B", ["Q4_K_M", "Q8_0"], context=["32k", "128k"], mac=[32, 64]).frame()
     >>> frame.groupby("recipe", observed=True).headroom_bytes.min().tolist()
-    [-358553632, -12406917152]
+    [-954462336, -13002825856]
     """
     from deployfit import grid
 
