@@ -130,7 +130,8 @@ def active_bytes(blueprint: Blueprint, weights: Weights) -> int:
     >>> from deployfit.formats.gguf_recipes import RECIPES, recipes_of
     >>> from deployfit.quants.gguf import gguf_weights
     >>> model = models()["Qwen3.5-35B-A3B"]
-    >>> active_bytes(model.blueprint, gguf_weights(model, recipes_of(rows(RECIPES))["Q4_K_M"], imatrix=False, mtp=False))
+    >>> recipe = recipes_of(rows(RECIPES))["Q4_K_M"]
+    >>> active_bytes(model.blueprint, gguf_weights(model, recipe, imatrix=False, mtp=False))
     1975675392
     """
     experts = blueprint.experts
@@ -194,7 +195,8 @@ def kernel_of(classes: Sequence[WeightClass]) -> str:
     """Return which coefficient says what unpacking costs of the types that most bytes have, "" if next to nothing.
 
     >>> from deployfit.layers.tensor import Part
-    >>> kernel_of([WeightClass("ffn_up", "Q4_K", Part.TEXT, (0,), 100), WeightClass("output", "Q8_0", Part.TEXT, (-1,), 9)])
+    >>> head = WeightClass("output", "Q8_0", Part.TEXT, (-1,), 9)
+    >>> kernel_of([WeightClass("ffn_up", "Q4_K", Part.TEXT, (0,), 100), head])
     'kernel_k'
     """
     sizes: dict[str, int] = {}

@@ -13,6 +13,7 @@ MODULES: Mapping[str, str] = {
     "table": "table",
     "sweep": "sweep",
     "here": "here",
+    "page": "page",
     "models": "models",
     "macs": "macs",
     "check": "check",

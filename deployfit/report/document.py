@@ -108,7 +108,13 @@ class Verbatim(NamedTuple):
     lines: Sequence[str]
 
 
-Block = Verbatim | Heading | Statement | Facts | Bullets | Bar | Code | Ways | Table
+class Page(NamedTuple):
+    """A whole page, which only HTML can hold; it is made when it is asked for. The blocks beside it are for others."""
+
+    make: Callable[[], str]
+
+
+Block = Verbatim | Heading | Statement | Facts | Bullets | Bar | Code | Ways | Table | Page
 
 
 class Document(NamedTuple):

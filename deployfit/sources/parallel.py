@@ -14,8 +14,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def in_parallel(work: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
-    """Yield what `work` gives for every item, in their order; raise what it raises, and begin nothing more then.
+def in_parallel(work: Callable[[A], B], items: Sequence[A], most: int = PARALLEL) -> Iterator[B]:
+    """Yield what `work` gives for every item, in order, `most` at once; raise what it raises, and begin nothing more.
 
     The threads are daemons, those of `ThreadPoolExecutor` are not: after Ctrl-C nobody waits for a host that hangs.
 
@@ -38,7 +38,7 @@ def in_parallel(work: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
             except BaseException as error:
                 future.set_exception(error)
 
-    for _ in range(min(PARALLEL, len(items))):
+    for _ in range(min(most, len(items))):
         Thread(target=run, daemon=True).start()
     try:
         for future in futures:

@@ -15,6 +15,7 @@ from deployfit.report.document import (
     Document,
     Facts,
     Heading,
+    Page,
     Statement,
     Table,
     Tone,
@@ -40,7 +41,11 @@ STYLE = """
 
 
 def render(document: Document, out: IO[str], screen: Screen) -> None:
-    """Write the blocks; everything that comes from outside is text."""
+    """Write the blocks; everything that comes from outside is text. A document that is a page already is written so."""
+    page = next((block for block in document.blocks if isinstance(block, Page)), None)
+    if page and screen.width != FRAGMENT:
+        out.write(page.make())
+        return
     blocks = "\n".join(text for block in document.blocks for text in _block(block))
     part = f'<style>{STYLE}</style><div class="deployfit">\n{blocks}\n</div>'
     if screen.width == FRAGMENT:
