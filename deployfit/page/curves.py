@@ -114,7 +114,7 @@ def curves_of(model: Model, runtime: Runtime, settings: Any, options: Options) -
     >>> runtime = registry.runtime("mlx")
     >>> curves = curves_of(find_model("Qwen3.5-27B"), runtime, runtime.settings(1, {}), Options())
     >>> {kind.name: lines[-1].per_step for kind, lines in curves.parts.items()}
-    {'kv_cache': 16777216, 'recurrent_state': 0, 'compute': 25690112}
+    {'kv_cache': 16777216, 'recurrent_state': 0, 'compute': 26214400}
     """
     contexts = Contexts(model, runtime, settings, options)
     runtime.check(model.blueprint, contexts.at(contexts.count))
