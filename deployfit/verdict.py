@@ -212,7 +212,7 @@ class Judge:
         if upper - needed.bytes_of(*WORKING) > 64 * MIB:
             notes.append(run.runtime.upper_note(gib(upper)))
         if verdict in RUNS and outgrows(machine, needed):
-            notes.append(_growth_note(needed, machine))
+            notes.append(_growth_note(needed, machine, run.app))
         notes += run.runtime.notes(
             run.model.blueprint,
             run.settings,
@@ -228,8 +228,10 @@ class Judge:
 
     def _left_out(self) -> list[str]:
         run = self.run
-        tower = run.model.blueprint.vision
-        left_out = [f"vision tower ({param('vision')}, {param('image')})"] if tower and not run.options.vision else []
+        left_out = []
+        if run.model.blueprint.vision and not run.options.vision:
+            looks = ", ".join(param(name) for name in ("vision", "image") if run.app is None or name in run.app.options)
+            left_out.append("vision tower" + (looks and f" ({looks})"))
         return [*left_out, *run.runtime.left_out(run.model.blueprint, run.settings, run.options)]
 
 
@@ -238,15 +240,15 @@ def outgrows(machine: Machine, needed: Estimate) -> bool:
     return needed.total_bytes + needed.later_bytes > machine.mac.memory_bytes - machine.other_bytes
 
 
-def _growth_note(needed: Estimate, machine: Machine) -> str:
-    """Return what a user should know of parts that can grow beyond the Mac's memory."""
+def _growth_note(needed: Estimate, machine: Machine, app: App | None) -> str:
+    """Return what a user should know of parts that can grow beyond the Mac's memory: how far, and what limits them."""
     later = [part for part in needed.parts if part.later]
     grown = " and ".join(part.label for part in later)
-    limits = " and ".join(param(part.setting) for part in later)
+    limits = " and ".join(param(part.setting) for part in later if app is None or part.setting in app.options)
     usual, most = (gib(needed.total_bytes + grows) for grows in (needed.usual_bytes, needed.later_bytes))
     return (
         f"in use {grown} grow: to {usual} GiB in all with one request at a time, {most} GiB at most, of"
-        f" {gib(machine.mac.memory_bytes)}; limit them with {limits}"
+        f" {gib(machine.mac.memory_bytes)}" + (limits and f"; limit them with {limits}")
     )
 
 

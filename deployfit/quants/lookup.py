@@ -71,7 +71,8 @@ def published_quant(publisher: str, name: str) -> Quant:
 def not_loaded(quant: Quant, runtime: str) -> str:
     """Return the sentence that says that a runtime does not load a quant, and what does."""
     loader = registry.formats().get(quant.format)
-    way_out = f"leave out {param('runtime')}, or choose {loader}" if loader else "see deployfit quants for others"
+    chosen = f"{param('runtime')} or {param('app')}"
+    way_out = f"leave out {chosen}, or choose one of {loader}" if loader else "see deployfit quants for others"
     return f"{quant.name} is {quant.format}, which {runtime} does not load; {way_out}"
 
 

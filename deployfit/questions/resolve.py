@@ -295,6 +295,9 @@ def draft_model_of(text: str, runtime: str) -> DraftModel:
 
 def run_of(model: Model, start: Start, machine: Machine, options: Options) -> Run:
     """Return what is asked; where a rule decides about the context it is the trained one."""
+    asked = {"mtp": options.mtp, "vision": options.vision and not options.images, "image": options.images}
+    some = {name for app in catalogue.rows(APPS) if app.runtime == start.runtime.name for name in app.options}
+    check_typed(start.app, [name for name, wanted in asked.items() if wanted and name in some])
     ruled = start.context.startswith(RULE)
     tokens = model.blueprint.trained_context if ruled else context_of(start.context, model)
     settings = settings_of(start, tokens)
