@@ -23,7 +23,7 @@ from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import MemoryPart, Runtime
-from deployfit.speed import NO_SPEEDS, Speeds, decode_seconds, prefill_seconds, work_of
+from deployfit.speed import NO_SPEEDS, Speeds, chip_seconds, decode_seconds, prefill_seconds, work_of
 from deployfit.units import four_digits
 from deployfit.verdict import JUDGED, Verdict
 
@@ -141,11 +141,11 @@ class GridResult(NamedTuple):
                     np.maximum(self.running_bytes[m, s, :, part], 0) // count
                     for part, count in zip((CACHE, STATE), counts, strict=True)
                 )
-                work = work_of(blueprint, weights, state, coefficients)
+                work, each_takes = work_of(blueprint, weights, state, coefficients), chip_seconds(chip, coefficients)
                 seconds = (
-                    decode_seconds(chip, coefficients, work, 0 * cache),
-                    decode_seconds(chip, coefficients, work, cache),
-                    prefill_seconds(chip, coefficients, work, np.array(grid.contexts)),
+                    decode_seconds(each_takes, work, 0 * cache),
+                    decode_seconds(each_takes, work, cache),
+                    prefill_seconds(each_takes, work, np.array(grid.contexts)),
                 )
                 for name, each in zip(SPEED_COLUMNS, seconds, strict=True):
                     speeds[name][s, :, p] = [four_digits(1 / value) for value in each.tolist()]

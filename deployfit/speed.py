@@ -1,9 +1,10 @@
 """How fast it runs: tokens per second as a roofline, with coefficients fitted to measurements.
 
-Decoding a token reads the weights that are active, the caches, and reads and writes the recurrent state, at a share
-of the memory's bandwidth; each layer costs some time of its own; llama.cpp's K and IQ types cost arithmetic besides.
-Prefill is arithmetic: two operations per active parameter and token, and attention over what was read before. The
-coefficients are in `data/speed_coefficients.csv`; `benchmarks/fit_speed.py` makes them from the measurements.
+Decoding a token reads the weights that are active, the states and the caches, each at a share of the memory's
+bandwidth; every block costs some time of its own, the less the faster the GPU's clock; unpacking a type costs
+arithmetic. Reading a prompt in is arithmetic, two operations per active number and token, and for each step of the
+prompt all weights are read once. The coefficients are in `data/speed_coefficients.csv`; `benchmarks/fit_speed.py`
+makes them from the measurements.
 """
 
 from __future__ import annotations
@@ -16,30 +17,49 @@ from typing import Any, NamedTuple
 from deployfit.basis import Basis
 from deployfit.errors import DataError
 from deployfit.estimate import Estimate
+from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware.mac import Mac, MacRow, find_chip
 from deployfit.layers.attention import Attention, LatentAttention
-from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.blueprint import Blueprint, Layer, layer_tensors
+from deployfit.layers.feed import Experts
+from deployfit.layers.recurrent import DeltaNet, KimiDelta
 from deployfit.layers.tensor import Part
 from deployfit.quants.weights import EMBEDDINGS, WeightClass, Weights
 from deployfit.tables import Row, Table
 
 GENERATIONS = (1, 2, 3, 4, 5, 6)  # of chips that were measured; a later one is taken for the last
+UNSEEN = ("chip", "architecture")  # what may be of a kind that nobody measured
 EVERY_RUNTIME = (
     "bandwidth_share",
+    "state_share",
     "cache_share",
-    "dense_layer_us",
-    "moe_layer_us",
+    "block_us",
+    "norm_us",
+    "moe_us",
     "ultra_factor",
     *(f"bandwidth_factor_m{generation}" for generation in GENERATIONS),
-    *(f"layer_factor_m{generation}" for generation in GENERATIONS),
-    "prefill_share_dense",
-    "prefill_share_moe",
+    *(f"block_factor_m{generation}" for generation in GENERATIONS),
+    "prefill_step",
+    "prefill_tail",
+    "prefill_share",
     "prefill_share_attention",
+    "prefill_share_reading",
+    "prefill_block_us",
+    "prefill_delta_us",
+    "prefill_factor_neural",
     *(f"prefill_factor_m{generation}" for generation in GENERATIONS),
-    *(f"decode_{end}{where}" for end in ("low", "high") for where in ("", "_unseen")),
-    *(f"prefill_{end}{where}" for end in ("low", "high") for where in ("", "_neural", "_unseen")),
+    *(
+        f"{what}_{end}{of}"
+        for what in ("decode", "prefill")
+        for end in ("low", "high")
+        for of in ("", "_chip", "_architecture")
+    ),
+    *(f"prefill_{end}_neural" for end in ("low", "high")),
 )
-ROWS = "rows:"  # of a chip: how many measurements stand behind it
+ROWS = "rows:"  # of a chip or an architecture: how many measurements stand behind it
+LAST_WITHOUT_BFLOAT = 2  # of the generations: its GPU multiplies matrices of bfloat16 in software
+TILE = 32  # tokens that a kernel takes at once, of each expert: on average half of the last ones are none
+CLOCK = 0.81  # TFLOPS of each core of the GPU, as of an M4's: what times of blocks are told for
 
 Coefficients = Mapping[str, float]
 
@@ -110,15 +130,55 @@ class Speed(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a runtime has to do for one token; `Any` number may be a numpy array, for many at once."""
+    """What a runtime has to do, in amounts that cost a chip so many seconds each; `Any` may be a numpy array.
+
+    The first ones are for every token that is decoded, the `prompt_` ones for every token of a prompt, and the `step_`
+    ones for every step in which it is read in.
+    """
 
     read_bytes: Any  # of the weights
-    state_bytes: Any  # of the recurrent state, read and written
+    numbers: float  # in them
     kernel_flops: Any  # that unpacking the weights' types costs
-    layers: int
-    is_moe: bool
-    active_params: int
-    attention_flops: int  # per token of the context
+    state_bytes: Any  # of the recurrent state, read and written
+    block_us: float  # that blocks take
+    cache_reads: float  # how often a byte of the cache is read: more than once where layers share it
+    cache_flops: float  # for every byte of the cache, where they outweigh reading it: latent attention
+    prompt_flops: int
+    prompt_us: float
+    attention_flops: int  # per token and token before it
+    windows: tuple[tuple[int, int], ...]  # the same of layers that see no more than so many
+    step_bytes: int
+    step_flops: int
+    step_us: float
+    step_tokens: int  # that a step has at most
+
+    def attention(self, tokens: Any) -> Any:
+        """Return the operations of attention, on average of each token of a prompt."""
+        seen = self.attention_flops * tokens / 2
+        for window, flops in self.windows:
+            seen = seen + flops * _smaller(tokens / 2, window)
+        return seen
+
+
+def _smaller(one: Any, other: Any) -> Any:
+    """Return the smaller number, or of an array each of its numbers that is."""
+    return (one + other - abs(one - other)) / 2
+
+
+class ChipSeconds(NamedTuple):
+    """What a chip takes for one of each amount of work, in seconds."""
+
+    read_byte: float
+    number: float
+    kernel_flop: float
+    state_byte: float
+    block_us: float
+    cache_byte: float
+    cache_flop: float
+    prompt_flop: float
+    prompt_us: float
+    attention_flop: float
+    step_byte: float
 
 
 def active_bytes(blueprint: Blueprint, weights: Weights) -> int:
@@ -129,23 +189,19 @@ def active_bytes(blueprint: Blueprint, weights: Weights) -> int:
     >>> from deployfit.catalogue import models, rows
     >>> from deployfit.formats.gguf_recipes import RECIPES, recipes_of
     >>> from deployfit.quants.gguf import gguf_weights
-    >>> model = models()["Qwen3.5-35B-A3B"]
-    >>> recipe = recipes_of(rows(RECIPES))["Q4_K_M"]
+    >>> model, recipe = models()["Qwen3.5-35B-A3B"], recipes_of(rows(RECIPES))["Q4_K_M"]
     >>> active_bytes(model.blueprint, gguf_weights(model, recipe, imatrix=False, mtp=False))
     1975675392
     """
     experts = blueprint.experts
-    read = weights.text_bytes - weights.expert_bytes - _unread_bytes(blueprint, weights)
+    read = sum(each.total_bytes for each in _read_classes(blueprint, weights) if not each.is_experts)
     return read + (weights.expert_bytes * experts.used // experts.count if experts else weights.expert_bytes)
 
 
-def _unread_bytes(blueprint: Blueprint, weights: Weights) -> int:
-    """Return the bytes of the tables of which decoding reads one row."""
-    return sum(
-        each.total_bytes
-        for each in weights.classes
-        if each.part is Part.TEXT and each.role in EMBEDDINGS and not (blueprint.tied and each.role == "token_embd")
-    )
+def _read_classes(blueprint: Blueprint, weights: Weights) -> list[WeightClass]:
+    """Return the classes of the text model's tensors that decoding reads as a whole, or as experts."""
+    tables = EMBEDDINGS if not blueprint.tied else EMBEDDINGS[1:]
+    return [each for each in weights.classes if each.part is Part.TEXT and each.role not in tables]
 
 
 @lru_cache(maxsize=64)
@@ -156,91 +212,255 @@ def active_params(blueprint: Blueprint) -> int:
     >>> active_params(models()["Qwen3.5-27B"].blueprint)
     24353201664
     """
-    total = routed = 0
-    for tensor in blueprint.text_tensors():
-        if "_exps" in tensor.role:
-            routed += tensor.params
-        elif tensor.role not in (*EMBEDDINGS, "output"):
-            total += tensor.params
+    return _outside(blueprint) + _multiplied(blueprint, blueprint.layers)[0]
+
+
+def _outside(blueprint: Blueprint) -> int:
+    """Return the parameters outside of layers that a token is multiplied with before the head."""
+    return sum(
+        tensor.params
+        for tensor in (*blueprint.first_tensors(), *blueprint.last_tensors())
+        if tensor.role not in (*EMBEDDINGS, "output")
+    )
+
+
+def _multiplied(blueprint: Blueprint, layers: Sequence[Layer]) -> tuple[int, int]:
+    """Return the parameters that a token is multiplied with in layers, and those of all their routed experts."""
     experts = blueprint.experts
-    return total + (routed * experts.used // experts.count if experts else 0)
+    counted: dict[Layer, tuple[int, int]] = {}
+    dense = routed = 0
+    for layer in layers:
+        if layer not in counted:
+            own = [
+                (tensor.params, "_exps" in tensor.role)
+                for tensor in layer_tensors(layer, blueprint.hidden, 0, Part.TEXT)
+            ]
+            counted[layer] = sum(n for n, stack in own if not stack), sum(n for n, stack in own if stack)
+        dense, routed = dense + counted[layer][0], routed + counted[layer][1]
+    return dense + (routed * experts.used // experts.count if experts else 0), routed
+
+
+class _Shape(NamedTuple):
+    """What work takes from a blueprint, whatever its weights are."""
+
+    blocks: int
+    norms: int  # beside the one before each block
+    moes: int
+    cache_reads: float
+    cache_flops: float
+    layers_run: int  # of which a prompt's tokens run through all
+    prompt_params: int
+    deltas: int
+    attention_flops: int
+    windows: tuple[tuple[int, int], ...]
+    expert_params: int
+
+
+MOST_SHAPES = 512
+_shapes: dict[tuple[int, bool], tuple[Blueprint, _Shape]] = {}
+
+
+def _shape(blueprint: Blueprint, tail: bool) -> _Shape:
+    """Return it, made once for a blueprint, which is told by its identity: to hash one takes longer than this."""
+    key = id(blueprint), tail
+    if len(_shapes) > MOST_SHAPES:
+        _shapes.clear()
+    if key not in _shapes:  # what is kept lives on, so that no other blueprint gets its identity
+        _shapes[key] = blueprint, _make_shape(blueprint, tail)
+    return _shapes[key][1]
+
+
+def _make_shape(blueprint: Blueprint, tail: bool) -> _Shape:
+    layers = blueprint.layers
+    blocks = sum((layer.mixer is not None) + (layer.feed is not None) for layer in layers)
+    run = layers if tail else layers[: _last_with_cache(layers)]
+    params, routed = _multiplied(blueprint, run)
+    attention: dict[int, int] = {}
+    for layer in run:
+        if isinstance(layer.mixer, Attention | LatentAttention):
+            window, flops = _attention_flops(layer.mixer)
+            attention[window] = attention.get(window, 0) + flops
+    reads, cache_flops = _cache_work(blueprint)
+    return _Shape(
+        blocks=blocks,
+        norms=max(0, sum(len(layer.norms) for layer in layers) - blocks),
+        moes=sum(isinstance(layer.feed, Experts) for layer in layers),
+        cache_reads=reads,
+        cache_flops=cache_flops,
+        layers_run=len(run),
+        prompt_params=_outside(blueprint) + params,
+        deltas=sum(isinstance(layer.mixer, DeltaNet | KimiDelta) for layer in run),
+        attention_flops=attention.pop(0, 0),
+        windows=tuple(sorted(attention.items())),
+        expert_params=routed,
+    )
+
+
+def _last_with_cache(layers: Sequence[Layer]) -> int:
+    """Return the place of the last layer that keeps something of a token, at least 1."""
+    keeping = [
+        index
+        for index, layer in enumerate(layers)
+        if layer.mixer is not None and not (isinstance(layer.mixer, Attention) and layer.mixer.shared_cache)
+    ]
+    return max(1, *keeping) if keeping else len(layers)
+
+
+def _attention_flops(mixer: Attention | LatentAttention) -> tuple[int, int]:
+    """Return how many tokens a layer sees, 0 for all, and its operations for each: scores, and the values' sum."""
+    if isinstance(mixer, Attention):
+        return mixer.window or mixer.chunk // 2, 4 * mixer.query_dim
+    return 0, 2 * mixer.heads * (mixer.cache_row + mixer.kv_rank)
+
+
+def _cache_work(blueprint: Blueprint) -> tuple[float, float]:
+    """Return how often a byte of the cache is read, and the operations for each where they are more than reading it.
+
+    All heads of latent attention share a row of the cache, of which each takes scores and a sum; at 16 bits.
+    """
+    mixers = [layer.mixer for layer in blueprint.layers if isinstance(layer.mixer, Attention | LatentAttention)]
+    own = sum(_row(mixer) for mixer in mixers if isinstance(mixer, LatentAttention) or not mixer.shared_cache)
+    if not own:
+        return 1.0, 0.0
+    latent = sum(_attention_flops(mixer)[1] for mixer in mixers if isinstance(mixer, LatentAttention))
+    return sum(map(_row, mixers)) / own, latent / (2 * own)
+
+
+def _row(mixer: Attention | LatentAttention) -> int:
+    return mixer.cache_row if isinstance(mixer, LatentAttention) else 2 * mixer.kv_dim
 
 
 def work_of(blueprint: Blueprint, weights: Weights, state_bytes: Any, coefficients: Coefficients) -> Work:
-    """Return what one token costs; `state_bytes` are those of one sequence's recurrent state."""
+    """Return what a model costs; `state_bytes` are those of one sequence's recurrent state."""
+    shape = _shape(blueprint, bool(coefficients["prefill_tail"]))
     read = active_bytes(blueprint, weights)
-    kernel = kernel_of(weights.classes)
     return Work(
         read_bytes=read,
+        numbers=read * 8 / weights.bits_per_weight,
+        kernel_flops=_kernel_flops(blueprint, weights, coefficients),
         state_bytes=2 * state_bytes,
-        kernel_flops=coefficients.get(kernel, 0.0) * read * 8 / weights.bits_per_weight,
-        layers=len(blueprint.layers),
-        is_moe=blueprint.experts is not None,
-        active_params=active_params(blueprint),
-        attention_flops=sum(map(_attention_flops, blueprint.attentions)),
+        block_us=shape.blocks * coefficients["block_us"]
+        + shape.norms * coefficients["norm_us"]
+        + shape.moes * coefficients["moe_us"],
+        cache_reads=shape.cache_reads,
+        cache_flops=shape.cache_flops,
+        prompt_flops=2 * shape.prompt_params,
+        prompt_us=shape.deltas * coefficients["prefill_delta_us"],
+        attention_flops=shape.attention_flops,
+        windows=shape.windows,
+        step_bytes=_step_bytes(weights, shape.layers_run),
+        step_flops=2 * shape.expert_params * TILE // 2,
+        step_us=shape.blocks * coefficients["prefill_block_us"],
+        step_tokens=int(coefficients["prefill_step"]),
     )
 
 
-def _attention_flops(mixer: Attention | LatentAttention) -> int:
-    """Return the operations of a layer's attention, per token and token of the context: scores, and values' sum."""
-    if isinstance(mixer, Attention):
-        return 0 if mixer.window or mixer.chunk else 4 * mixer.query_dim
-    return 2 * mixer.heads * (mixer.cache_row + mixer.kv_rank)
+def _step_bytes(weights: Weights, layers: int) -> int:
+    """Return the bytes of the weights of the first layers."""
+    return sum(each.nbytes * _within(each.layers, layers) for each in weights.classes if each.part is Part.TEXT)
 
 
-KERNELS: Mapping[str, str] = {"IQ4_NL": "kernel_iq4_nl", "IQ": "kernel_iq"}  # by how a type's name begins
+def _within(places: Sequence[int], end: int) -> int:
+    """Return how many of the places are in layers before one; usually all are."""
+    if min(places) >= 0 and max(places) < end:
+        return len(places)
+    return sum(0 <= place < end for place in places)
 
 
-def kernel_of(classes: Sequence[WeightClass]) -> str:
-    """Return which coefficient says what unpacking costs of the types that most bytes have, "" if next to nothing.
+KERNELS: Mapping[str, str] = {
+    "IQ4": "kernel_iq4",
+    "IQ": "kernel_iq",
+    "Q2_K": "kernel_k_low",
+    "Q3_K": "kernel_k_low",
+    "Q4_K": "kernel_k",
+    "Q5_K": "kernel_k",
+    "Q6_K": "kernel_k",
+}
+"""Which coefficient says what unpacking a type costs, by how its name begins."""
 
-    >>> from deployfit.layers.tensor import Part
-    >>> head = WeightClass("output", "Q8_0", Part.TEXT, (-1,), 9)
-    >>> kernel_of([WeightClass("ffn_up", "Q4_K", Part.TEXT, (0,), 100), head])
-    'kernel_k'
+
+def kernel_of(tensor_type: str) -> str:
+    """Return which coefficient says what unpacking a number of a type costs, "" for next to nothing.
+
+    >>> kernel_of("IQ4_XS"), kernel_of("IQ3_S"), kernel_of("Q6_K"), kernel_of("Q8_0")
+    ('kernel_iq4', 'kernel_iq', 'kernel_k', '')
     """
-    sizes: dict[str, int] = {}
-    for each in classes:
-        if each.part is Part.TEXT and each.role not in EMBEDDINGS:
-            kernel = _kernel(each.type)
-            sizes[kernel] = sizes.get(kernel, 0) + each.total_bytes
-    return max(sizes, key=lambda kernel: sizes[kernel], default="")
+    return next((kernel for beginning, kernel in KERNELS.items() if tensor_type.startswith(beginning)), "")
 
 
-def _kernel(tensor_type: str) -> str:
-    for beginning, kernel in KERNELS.items():
-        if tensor_type.startswith(beginning):
-            return kernel
-    return "kernel_k" if tensor_type.endswith("_K") else ""
+def unpacked(blueprint: Blueprint, weights: Weights) -> dict[str, float]:
+    """Return how many numbers of each kernel decoding a token unpacks."""
+    experts = blueprint.experts
+    active = experts.used / experts.count if experts else 1.0
+    counts: dict[str, float] = {}
+    for each in _read_classes(blueprint, weights):
+        if kernel := kernel_of(each.type):
+            block = TENSOR_TYPES[each.type]
+            numbers = each.total_bytes // block.block_bytes * block.block_size
+            counts[kernel] = counts.get(kernel, 0.0) + numbers * (active if each.is_experts else 1)
+    return counts
 
 
-def decode_seconds(chip: MacRow, coefficients: Coefficients, work: Work, cache_bytes: Any) -> Any:
-    """Return the seconds that decoding one token takes with so many bytes of KV cache before it."""
-    generation = _generation(chip)
+def _kernel_flops(blueprint: Blueprint, weights: Weights, coefficients: Coefficients) -> float:
+    return sum(coefficients.get(kernel, 0.0) * count for kernel, count in unpacked(blueprint, weights).items())
+
+
+def chip_seconds(chip: MacRow, coefficients: Coefficients) -> ChipSeconds:
+    """Return what a chip takes for one of each amount of work."""
+    generation = min(max(chip.generation, GENERATIONS[0]), GENERATIONS[-1])
     bandwidth = chip.bandwidth_gb_s * 1e9
-    share = coefficients["bandwidth_share"] * coefficients[f"bandwidth_factor_m{generation}"]
-    per_layer = coefficients["dense_layer_us"] + (coefficients["moe_layer_us"] if work.is_moe else 0)
-    per_layer *= coefficients[f"layer_factor_m{generation}"]
+    shaders, flops = chip.shader_tflops * 1e12, chip.fp16_tflops * 1e12
+    flops *= coefficients[f"prefill_factor_m{generation}"]
+    if chip.neural_accelerators:
+        flops *= coefficients["prefill_factor_neural"]
+    microsecond = 1e-6 * (CLOCK * chip.gpu_cores / chip.shader_tflops if chip.gpu_cores else 1.0)
+    block = microsecond * coefficients[f"block_factor_m{generation}"]
+    reading = bandwidth * coefficients["bandwidth_share"] * coefficients[f"bandwidth_factor_m{generation}"]
+    is_emulated = generation <= LAST_WITHOUT_BFLOAT and "block_factor_emulated" in coefficients
+    if is_emulated:
+        flops *= coefficients["prefill_factor_emulated"]
+        block *= coefficients["block_factor_emulated"]
     if chip.chip.endswith("Ultra"):
-        per_layer *= coefficients["ultra_factor"]
-    return (
-        (work.read_bytes + work.state_bytes) / (bandwidth * share)
-        + cache_bytes / (bandwidth * coefficients["cache_share"])
-        + work.layers * per_layer * 1e-6
-        + work.kernel_flops / (chip.shader_tflops * 1e12)
+        reading *= coefficients.get("ultra_bandwidth_factor", 1.0)
+        block *= 1.0 if is_emulated else coefficients["ultra_factor"]  # arithmetic takes the time, not the way
+    return ChipSeconds(
+        read_byte=1 / reading,
+        number=coefficients.get(f"number_flops_m{generation}", 0.0) / shaders,
+        kernel_flop=1 / shaders,
+        state_byte=1 / (bandwidth * coefficients["state_share"]),
+        block_us=block,
+        cache_byte=1 / (bandwidth * coefficients["cache_share"]),
+        cache_flop=1 / (shaders * coefficients["prefill_share_attention"]),
+        prompt_flop=1 / (flops * coefficients["prefill_share"]),
+        prompt_us=microsecond,
+        attention_flop=1 / (flops * coefficients["prefill_share_attention"]),
+        step_byte=1 / (bandwidth * coefficients["prefill_share_reading"]),
     )
 
 
-def prefill_seconds(chip: MacRow, coefficients: Coefficients, work: Work, prompt_tokens: Any) -> Any:
+def decode_seconds(seconds: ChipSeconds, work: Work, cache_bytes: Any) -> Any:
+    """Return the seconds that decoding one token takes with so many bytes of KV cache before it."""
+    return (
+        work.read_bytes * seconds.read_byte
+        + work.numbers * seconds.number
+        + work.kernel_flops * seconds.kernel_flop
+        + work.state_bytes * seconds.state_byte
+        + work.block_us * seconds.block_us
+        + cache_bytes * (work.cache_reads * seconds.cache_byte + work.cache_flops * seconds.cache_flop)
+    )
+
+
+def prefill_seconds(seconds: ChipSeconds, work: Work, prompt_tokens: Any) -> Any:
     """Return the seconds that each token of a prompt takes on average."""
-    flops = chip.fp16_tflops * 1e12 * coefficients[f"prefill_factor_m{_generation(chip)}"]
-    share = coefficients["prefill_share_moe" if work.is_moe else "prefill_share_dense"]
-    attention = work.attention_flops * prompt_tokens / 2
-    return 2 * work.active_params / (flops * share) + attention / (flops * coefficients["prefill_share_attention"])
-
-
-def _generation(chip: MacRow) -> int:
-    return min(max(chip.generation, GENERATIONS[0]), GENERATIONS[-1])
+    step = (
+        work.step_bytes * seconds.step_byte + work.step_flops * seconds.prompt_flop + work.step_us * seconds.prompt_us
+    )
+    return (
+        work.prompt_flops * seconds.prompt_flop
+        + work.prompt_us * seconds.prompt_us
+        + work.attention(prompt_tokens) * seconds.attention_flop
+        + step / _smaller(prompt_tokens, work.step_tokens)
+    )
 
 
 class Speeds(NamedTuple):
@@ -288,32 +508,55 @@ class Speeds(NamedTuple):
         state = needed.bytes_of("recurrent_state") // (states or sequences)
         work = work_of(blueprint, weights, state, coefficients)
         cache = needed.bytes_of("kv_cache") // sequences
-        unseen = "" if coefficients.get(ROWS + chip.chip) else "_unseen"
-        neural = unseen or ("_neural" if chip.neural_accelerators else "")
+        seconds = chip_seconds(chip, coefficients)
+        kinds = dict(zip(UNSEEN, (chip.chip, architecture_of(blueprint)), strict=True))
+        unseen = [kind for kind, name in kinds.items() if not coefficients.get(ROWS + name)]
 
-        def rate(seconds: float, interval: str, most: float = math.inf) -> Rate:
-            low, high = (coefficients[interval.format(end)] for end in ("low", "high"))
-            return Rate(1 / seconds, low / seconds, min(high / seconds, most))
+        def rate(took: float, interval: str, most: float = math.inf) -> Rate:
+            neural = "_neural" if interval == "prefill" and chip.neural_accelerators else ""
+            of = [neural, *(f"_{kind}" for kind in unseen)]
+            low = min(coefficients[f"{interval}_low{each}"] for each in of)
+            high = max(coefficients[f"{interval}_high{each}"] for each in of)
+            return Rate(1 / took, low / took, min(high / took, most))
 
         most = chip.bandwidth_gb_s * 1e9 / work.read_bytes  # the memory gives no more
         return Speed(
-            decode=rate(decode_seconds(chip, coefficients, work, 0), "decode_{}" + unseen, most),
-            decode_full=rate(decode_seconds(chip, coefficients, work, cache), "decode_{}" + unseen, most),
-            prefill=rate(prefill_seconds(chip, coefficients, work, context_tokens), "prefill_{}" + neural),
+            decode=rate(decode_seconds(seconds, work, 0), "decode", most),
+            decode_full=rate(decode_seconds(seconds, work, cache), "decode", most),
+            prefill=rate(prefill_seconds(seconds, work, context_tokens), "prefill"),
             basis=Basis.ASSUMED if unseen else Basis.DERIVED,
-            note=self._note(chip, coefficients, runtime),
+            note=self._note(chip, coefficients, runtime, unseen, blueprint),
             drafting=self.drafting.get(runtime) if mtp else None,
         )
 
-    def _note(self, chip: MacRow, coefficients: Coefficients, runtime: str) -> str:
+    def _note(
+        self, chip: MacRow, coefficients: Coefficients, runtime: str, unseen: Sequence[str], blueprint: Blueprint
+    ) -> str:
         rows = int(coefficients.get(ROWS + chip.chip, 0))
         if rows:
             counted = "1 measurement" if rows == 1 else f"{rows} measurements"
-            return f"{counted} of {runtime} on an {chip.chip} {'is' if rows == 1 else 'are'} among them"
-        return (
-            f"no measurement of {runtime} on an {chip.chip}: from its bandwidth of {chip.bandwidth_gb_s} GB/s, and what"
-            f" other chips make of theirs; the interval is that of a chip left out of the fit"
-        )
+            said = f"{counted} of {runtime} on an {chip.chip} {'is' if rows == 1 else 'are'} among them"
+        else:
+            said = (
+                f"no measurement of {runtime} on an {chip.chip}: from its bandwidth of {chip.bandwidth_gb_s} GB/s, and"
+                " what other chips make of theirs; the interval is that of a chip left out of the fit"
+            )
+        if "architecture" in unseen:
+            said += (
+                f"; none of {runtime} is of a model of this architecture ({architecture_of(blueprint)}): the interval"
+                " is that of an architecture left out of the fit"
+            )
+        return said
+
+
+def architecture_of(blueprint: Blueprint) -> str:
+    """Return the name under which measurements of a model's architecture are counted.
+
+    >>> from deployfit.catalogue import models
+    >>> architecture_of(models()["GLM-4.7-Flash"].blueprint)
+    'deepseek2'
+    """
+    return blueprint.gguf_architecture or blueprint.model_type
 
 
 NO_SPEEDS = Speeds({}, {}, ())

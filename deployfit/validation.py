@@ -93,7 +93,7 @@ class _Needs:
 
     def __init__(self) -> None:
         self._weights: dict[tuple[str, str], Weights] = {}
-        self._running: dict[tuple[str, str, Any], Estimate] = {}
+        self._kept: dict[tuple[str, str, Any], Estimate] = {}
 
     def weights(self, model: Model, quant: Quant) -> Weights:
         """Return the weights."""
@@ -102,12 +102,12 @@ class _Needs:
             self._weights[key] = quant.weights(model, Options())
         return self._weights[key]
 
-    def running(self, model: Model, runtime: Runtime, settings: Any) -> Estimate:
-        """Return caches, states and working memory."""
+    def kept(self, model: Model, runtime: Runtime, settings: Any) -> Estimate:
+        """Return caches and states."""
         key = model.name, runtime.name, settings
-        if key not in self._running:
-            self._running[key] = Estimate(tuple(runtime.running(model.blueprint, settings, Options())))
-        return self._running[key]
+        if key not in self._kept:
+            self._kept[key] = Estimate(tuple(runtime.kept(model.blueprint, settings, Options())))
+        return self._kept[key]
 
 
 def _speed_checks(batch: str, measured: MeasuredSpeed, speeds: Speeds, needs: _Needs) -> Iterable[SpeedCheck]:
@@ -123,7 +123,7 @@ def _speed_checks(batch: str, measured: MeasuredSpeed, speeds: Speeds, needs: _N
             Mac(chip.chip, memory * GIB),
             model.blueprint,
             weights,
-            needs.running(model, runtime, settings),
+            needs.kept(model, runtime, settings),
             runtime=name,
             sequences=1,
             context_tokens=settings.context_tokens,
@@ -197,8 +197,8 @@ def _memory_check(logged: Logged) -> MemoryCheck:
         needed = estimate(model, logged.quant.weights(model, Options()), runtime, settings, Options())
         upper = needed.total_bytes - needed.bytes_of("compute") + needed.upper_bytes_of("compute")
         return MemoryCheck(logged, upper if logged.part == "footprint" else needed.total_bytes, upper)
-    parts = [part for part in runtime.running(model.blueprint, settings, Options()) if part.where == DEVICE]
-    beside = Estimate(tuple(parts))
+    has = runtime.running if logged.part == "compute_buffer" else runtime.kept
+    beside = Estimate(tuple(part for part in has(model.blueprint, settings, Options()) if part.where == DEVICE))
     if logged.part == "compute_buffer":
         return MemoryCheck(logged, beside.bytes_of("compute"), beside.upper_bytes_of("compute"))
     size = logged.copies * beside.bytes_of(logged.part)
@@ -285,6 +285,7 @@ UNSEEN = (
     "median_percent_by_source",
     "covered_percent_by_source",
     "median_percent_by_chip",
+    "median_percent_by_architecture",
     "median_percent_later",
     "covered_percent_later",
 )
@@ -308,7 +309,7 @@ class Bar(NamedTuple):
 
 def _bar(row: Row) -> Bar:
     return Bar(
-        what=row.one_of("what", [*SPEEDS, *KINDS]),
+        what=row.one_of("what", dict.fromkeys([*SPEEDS, *KINDS])),
         runtime=row.one_of("runtime", runtimes()),
         figure=row.one_of("figure", [*FIGURES, *UNSEEN]),
         least=row.decimal("least", blank=True),

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import run
+from conftest import Asking, run
+from fake_hub import FakeHub, Fault
 
-from deployfit.catalogue import models
+from deployfit.cli.waiting import CLEAR, FRAMES, PATIENCE
 from deployfit.report.document import Code, Document, Statement, Ways
 from deployfit.report.formats import Screen
 from deployfit.report.formats.text import render
@@ -126,14 +127,14 @@ def test_colours_are_as_the_terminal_wants_them(more: dict[str, str], has_colour
     assert ESCAPES.sub("", shown).startswith("fits ")
 
 
-def test_what_takes_long_says_so_on_a_terminal_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    some = list(models())[::3]  # enough for more than a second, and not for many
-    words = ("sweep", *some, "--mac", "64", "--output", str(tmp_path / "all.csv"))
-    shown = in_terminal(words, 80)
-    drawn = shown.split("\r\x1b[K")
+def test_what_takes_long_says_so_on_a_terminal_and_leaves_nothing_behind(hub: FakeHub, ask: Asking) -> None:
+    hub.add_repo("own/repo", {"README.md": b"# card\n"})
+    hub.fault("", Fault(delay=2 * PATIENCE))
+    shown = in_terminal(("hub", "own/repo"), 80, ask.env())
+    drawn = shown.split(CLEAR)
     assert drawn[0] == ""
-    assert {text.strip() for text in drawn[1:-1]} <= {f"{frame} working" for frame in "|/-\\"} | {""}
-    assert drawn[-1].startswith("written to")
+    assert {text.strip() for text in drawn[1:-1]} - {""} == {f"{frame} working" for frame in FRAMES}
+    assert drawn[-1].startswith("own/repo")
 
 
 def test_a_number_stays_with_the_word_before_it() -> None:

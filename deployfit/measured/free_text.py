@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from deployfit.errors import InputError
+from deployfit.measured.naming import named_model
 from deployfit.models import Model
 from deployfit.quants.weights import Quant
 from deployfit.tables import Row, Table
 
 PARTS = ("kv_cache", "recurrent_state", "compute_buffer", "peak", "footprint")  # what logs state of a run's memory
-KINDS = ("speed", "memory", "verdict", *PARTS)
+KINDS = ("speed", "decode", "prefill", "memory", "verdict", *PARTS)
 FindQuant = Callable[[str, str], Quant]  # a name and a runtime
 
 
@@ -76,21 +78,37 @@ def check_length(row: Iterable[object]) -> None:
 
 
 def read_model(text: str, models: Mapping[str, Model]) -> Model:
-    """Return the catalogue's model that a text names, however it is written.
+    """Return the catalogue's model that a text names, however it is written, or that has the shape of what it names.
 
     >>> from deployfit.catalogue import models
     >>> read_model("hf.co/unsloth/Qwen3.6-35B-A3B-GGUF", models()).name
     'Qwen3.6-35B-A3B'
-    >>> read_model("qwen3.5:9b-mlx", models()).name
-    'Qwen3.5-9B'
+    >>> read_model("gemma4:26b-mlx", models()).name
+    'Gemma-4-26B-A4B'
+    >>> read_model("devstral:24b", models()).name
+    'Mistral-Small-3.2-24B'
     """
+    found = model_within(text, models) or models.get(named_model(text))
+    if found is None:
+        raise NotJudged("no model of the catalogue")
+    return found
+
+
+def model_within(text: str, models: Mapping[str, Model]) -> Model | None:
+    """Return the model whose whole name stands somewhere in a text, None if none does."""
     words = re.sub(r"[\s:_]+", "-", text.casefold())
     words = re.sub(r"(\d\.\d)/\d\.\d", r"\1", words)  # Qwen3.5/3.6-35B-A3B: two models of one geometry
-    for name in sorted(models, key=len, reverse=True):
-        short = re.sub(r"-a\d+b$", "", name.casefold())
-        if short in words and re.search(rf"(?<![\w.]){re.escape(short)}(?![\w.])", words):
+    for name, short in _shortened(tuple(models)):
+        if short in words and re.search(rf"(?<![\w.]){re.escape(short)}(?!\w|\.\d)", words):
             return models[name]
-    raise NotJudged("no model of the catalogue")
+    return None
+
+
+@lru_cache(maxsize=4)
+def _shortened(names: tuple[str, ...]) -> Sequence[tuple[str, str]]:
+    """Return the names, the longest first, with what suffices of each: without the size of its active experts."""
+    longest = sorted(names, key=len, reverse=True)
+    return [(name, re.sub(r"-a\d+b$", "", name.casefold())) for name in longest]
 
 
 _NO_TOKENS = r"[- ]?bit|\s?(?:[gm]i?b|tok\w*/s|t/s|slots?|seqs?|sequences|parallel|users?|servers?)\b"

@@ -128,7 +128,7 @@ def _read(
     except InputError as error:
         raise NotJudged(python(str(error))) from None
     copies = 1 + read_number(cell, "n_rs_seq", 0) if part == "recurrent_state" else 1
-    quant = read_quant(row.quant or row.model, name, find) if engine.NEEDS_QUANT else None
+    quant = read_quant(row.quant, row.model, name, find) if engine.NEEDS_QUANT else None
     return Logged(row, part, model, quant, name, settings, copies, *read_figure(cell, engine.UNIT))
 
 

@@ -43,14 +43,17 @@ def read_runtime(runtime: str, model: str) -> str:
     raise NotJudged("no runtime that is known")
 
 
-def read_quant(text: str, runtime: str, find: FindQuant) -> Quant:
-    """Return the quant that a text names, as the runtime's own recipe or a publisher's.
+def read_quant(text: str, model: str, runtime: str, find: FindQuant) -> Quant:
+    """Return the quant that a text names, or else the model's name: the runtime's own recipe or a publisher's.
 
     >>> from deployfit.quants.lookup import find_quant
-    >>> read_quant("Q4_K_M (19.91 GiB)", "llama.cpp", find_quant).name, read_quant("MLX-8bit", "mlx", find_quant).name
-    ('Q4_K_M', 'q8_g64')
+    >>> read_quant("Q4_K_M (19.91 GiB)", "", "llama.cpp", find_quant).name
+    'Q4_K_M'
+    >>> read_quant("", "gemma-4-e4b-it-8bit", "mlx", find_quant).name
+    'q8_g64'
     """
-    name = engines()[runtime].quant_name(text)
+    quant_name = engines()[runtime].quant_name
+    name = quant_name(text) or quant_name(model)
     if not name:
         raise NotJudged("no quant is stated")
     return found_quant(name, runtime, find)
@@ -60,4 +63,4 @@ def read_subject(model: str, quant: str, runtime: str, models: Mapping[str, Mode
     """Return what a measurement is about; raise NotJudged where it does not say."""
     engine = read_runtime(runtime, model)
     found = read_model(model, models)
-    return Subject(found, read_quant(quant or model, engine, find), engine)
+    return Subject(found, read_quant(quant, model, engine, find), engine)

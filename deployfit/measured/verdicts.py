@@ -153,7 +153,7 @@ def judged_reports(
             model = read_model(row.model, models)
             check_rules("verdict", row.words, rules)
             name = read_runtime(row.runtime, f"{row.model} {row.quant}")
-            subject = Subject(model, read_quant(row.quant or row.model, name, find), name)
+            subject = Subject(model, read_quant(row.quant, row.model, name, find), name)
             tokens, runtime = read_tokens(row.flags), registry.runtime(name)
             settings = runtime.settings(tokens or ASSUMED_CONTEXT, engines()[name].run_settings(row.flags))
             runtime.check(model.blueprint, settings)

@@ -1,6 +1,6 @@
-"""What a chip makes of work: the terms of the speed's formula as seconds for one of each, which add up.
+"""How fast: what a chip takes for one of each amount of work, what a model has of each, and the intervals.
 
-They are taken from the formula itself, by asking it for work of one unit.
+The amounts and the seconds are those of `deployfit.speed`; the page multiplies and adds them up.
 """
 
 from __future__ import annotations
@@ -13,73 +13,57 @@ from deployfit.hardware.mac import Mac
 from deployfit.models import Model
 from deployfit.quants.weights import Weights
 from deployfit.runtimes.runtime import MemoryPart
-from deployfit.speed import Speeds, Work, decode_seconds, prefill_seconds
+from deployfit.speed import Speeds, chip_seconds, work_of
 
-MANY = 10**15  # bytes: a cache so large that nothing but it counts
+MANY = 10**15  # bytes: a cache so large that nothing but it counts, so that no interval ends at what the memory gives
 
 
-class Terms(NamedTuple):
-    """Seconds for one of each, what the memory gives at most, and the interval as multiples of the rate.
+class Interval(NamedTuple):
+    """Where four measurements of five lie, as multiples of the rate, and what that rests on."""
 
-    `layer` and `param` have two values: of a dense model, and of a mixture of experts.
-    """
-
-    read_byte: float
-    cache_byte: float
-    layer: tuple[float, float]
-    kernel_flop: float
-    param: tuple[float, float]
-    attention_flop: float  # for each token of the prompt
-    most_bytes: float  # per second
     decode: tuple[float, float]
     prefill: tuple[float, float]
     basis: str
     note: str
 
 
-NOTHING = Work(0, 0, 0.0, 0, False, 0, 0)
+def seconds_of(mac: Mac, runtime: str, speeds: Speeds) -> dict[str, float] | None:
+    """Return what a Mac takes for one of each amount of work, and the most bytes that its memory gives in a second.
 
+    None where its speed is not known.
 
-def terms_of(mac: Mac, runtime: str, speeds: Speeds, model: Model, weights: Weights) -> Terms | None:
-    """Return the terms of a Mac, None where its speed is not known; any model with its weights will do.
-
-    >>> from deployfit.questions.resolve import find_model, machine_of, speeds
-    >>> from deployfit.quants.lookup import find_quant
-    >>> from deployfit.quants.weights import Options
-    >>> model = find_model("Qwen3.5-27B")
-    >>> weights = find_quant("Q4_K_M").weights(model, Options())
-    >>> terms = terms_of(machine_of("M4 Max 64").mac, "llama.cpp", speeds(), model, weights)
-    >>> terms.most_bytes, terms.basis
-    (546000000000.0, 'derived')
+    >>> from deployfit.questions.resolve import machine_of, speeds
+    >>> seconds = seconds_of(machine_of("M4 Max 64").mac, "llama.cpp", speeds())
+    >>> seconds["most_bytes"], seconds["read_byte"] > 1 / seconds["most_bytes"]
+    (546000000000.0, True)
     """
     chip = speeds.chip(mac)
     if chip is None:
         return None
-    coefficients = speeds.coefficients[runtime]
+    return {**chip_seconds(chip, speeds.coefficients[runtime])._asdict(), "most_bytes": chip.bandwidth_gb_s * 1e9}
 
-    def decode(cache: int = 0, **work: Any) -> float:
-        return float(decode_seconds(chip, coefficients, NOTHING._replace(**work), cache))
 
-    def prefill(tokens: int = 0, **work: Any) -> float:
-        return float(prefill_seconds(chip, coefficients, NOTHING._replace(**work), tokens))
-
+def interval_of(mac: Mac, runtime: str, speeds: Speeds, model: Model, weights: Weights) -> Interval | None:
+    """Return the interval for a model on a Mac, None where its speed is not known; any file of it will do."""
     full = Estimate((MemoryPart("kv_cache", "", MANY, MANY, Basis.EXACT),))
     said = speeds.speed(mac, model.blueprint, weights, full, runtime=runtime, sequences=1, context_tokens=1)
-    assert said is not None
-    return Terms(
-        read_byte=decode(read_bytes=1),
-        cache_byte=decode(1),
-        layer=(decode(layers=1), decode(layers=1, is_moe=True)),
-        kernel_flop=decode(kernel_flops=1.0),
-        param=(prefill(active_params=1), prefill(active_params=1, is_moe=True)),
-        attention_flop=prefill(1, attention_flops=1),
-        most_bytes=chip.bandwidth_gb_s * 1e9,
-        decode=_interval(said.decode_full),
-        prefill=_interval(said.prefill),
-        basis=said.basis.value,
-        note=said.note,
-    )
+    return said and Interval(_multiples(said.decode_full), _multiples(said.prefill), said.basis.value, said.note)
 
 
-def _interval(rate: Any) -> tuple[float, float]:
-    return rate.low_tps / rate.tps, rate.high_tps / rate.tps
+def _multiples(rate: Any) -> tuple[float, float]:
+    return round(rate.low_tps / rate.tps, 12), round(rate.high_tps / rate.tps, 12)
+
+
+OF_FILES = ("read_bytes", "numbers", "kernel_flops", "step_bytes")  # amounts that depend on the file
+
+
+def work_of_model(model: Model, runtime: str, speeds: Speeds, weights: Weights) -> dict[str, Any]:
+    """Return the amounts of work that are the same for every file of a model; `state_bytes` for a byte of state."""
+    work = work_of(model.blueprint, weights, 1, speeds.coefficients[runtime])
+    return {name: amount for name, amount in work._asdict().items() if name not in OF_FILES}
+
+
+def work_of_file(model: Model, runtime: str, speeds: Speeds, weights: Weights) -> list[int]:
+    """Return the amounts of work that a file decides, in the order of OF_FILES."""
+    work = work_of(model.blueprint, weights, 0, speeds.coefficients[runtime])
+    return [round(getattr(work, name)) for name in OF_FILES]

@@ -11,25 +11,20 @@ from typing import Any, Generic, TypeVar
 from deployfit import __version__, catalogue
 from deployfit.basis import Basis
 from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS
-from deployfit.hardware.mac import MACS
+from deployfit.hardware.mac import MACS, Mac, MacRow
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
-from deployfit.page.chips import terms_of
+from deployfit.page.chips import Interval, interval_of, seconds_of, work_of_model
 from deployfit.page.counting import Run, Task, counted, tasks_of
 from deployfit.page.curves import Kind, Piece
-from deployfit.page.files import File, Started, Variant, files_of, options_of, preferred
+from deployfit.page.files import MTP, VISION, File, Started, Variant, files_of, options_of, preferred
 from deployfit.page.starts import SLOTS, SLOTS_PARAMETER, all_starts
 from deployfit.parameters import command_line
-from deployfit.quants.lookup import find_quant
-from deployfit.quants.weights import Options
 from deployfit.questions.resolve import machine_of, speeds
 from deployfit.runtimes import registry
-from deployfit.speed import work_of
-from deployfit.units import GIB
 from deployfit.verdict import JUDGED, Verdict
 
 SCHEMA = "deployfit/figures/1"
-EXAMPLE = "Q4_K_M"  # some file is needed to ask about speed
 
 T = TypeVar("T", bound=Hashable)
 
@@ -57,6 +52,8 @@ class Figures:
         self._starts = all_starts()
         self._texts: Written[str] = Written()
         self._kinds: Written[Kind] = Written()
+        self._intervals: Written[Interval] = Written()
+        self._chips = [_mac_of(row, row.memory_gib[0]) for row in catalogue.rows(MACS)]
         self._models: list[dict[str, Any]] = []
 
     def tasks(self, model: Model) -> list[Task]:
@@ -78,6 +75,7 @@ class Figures:
                 "family": model.row.family,
                 "params": model.row.total_params or sum(tensor.params for tensor in blueprint.tensors()),
                 "trained": blueprint.trained_context,
+                "has": (MTP if blueprint.drafts else 0) | (VISION if blueprint.vision else 0),
                 "options": options_of(model),
                 "settings": settings,
                 "runs": runs.values,
@@ -89,7 +87,7 @@ class Figures:
     def written(self) -> dict[str, Any]:
         """Return everything."""
         starts = self._starts
-        macs = [self._chip(row.chip, size) for row in catalogue.rows(MACS) for size in row.memory_gib]
+        macs = [self._mac(row, size) for row in catalogue.rows(MACS) for size in row.memory_gib]
         sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
         limits = [self._memory(size) for size in sizes]
         return {
@@ -109,6 +107,7 @@ class Figures:
                     "version": app.version,
                     "runtime": registry.names().index(app.runtime),
                     "options": [name in app.options for name in ("mtp", "vision")],
+                    "context_of_slot": app.context_of_slot,
                 }
                 for app in starts.apps
             ],
@@ -121,6 +120,7 @@ class Figures:
             "parts": [
                 [kind.name, kind.label, kind.basis, kind.where, kind.later, kind.detail] for kind in self._kinds.values
             ],
+            "intervals": [{**each._asdict(), "note": self._texts.place(each.note)} for each in self._intervals.values],
             "texts": self._texts.values,
         }
 
@@ -153,14 +153,19 @@ class Figures:
         """Return what a runtime makes of a model: its files, and what the applications do not count."""
         files, apps = files_of(model, runtime, self._starts)
         if not files:
-            return {"files": [], "preferred": [], "not_counted": [], "work": []}
-        work = work_of(model.blueprint, files[0].weights, 0, speeds().coefficients[runtime])
+            return {"files": [], "preferred": [], "not_counted": [], "work": {}, "intervals": []}
         return {
             "files": [self._file(file) for file in files],
             "preferred": preferred(model, files),
             "not_counted": [[app, self._left_out(started)] for app, started in apps.items()],
-            "work": [work.layers, int(work.is_moe), work.active_params, work.attention_flops],
+            "work": work_of_model(model, runtime, speeds(), files[0].weights),
+            "intervals": [self._interval(mac, runtime, model, files[0]) for mac in self._chips],
         }
+
+    def _interval(self, mac: Mac, runtime: str, model: Model, file: File) -> int:
+        """Return the position of an interval, -1 where speed is not known."""
+        found = interval_of(mac, runtime, speeds(), model, file.weights)
+        return -1 if found is None else self._intervals.place(found)
 
     def _left_out(self, started: Started) -> list[list[int]]:
         return [[index, *map(self._texts.place, lines)] for index, lines in started.left_out.items()]
@@ -185,7 +190,7 @@ class Figures:
             return [self._texts.place(variant)]
         loaded = [number for kind, nbytes in variant.loaded.items() for number in (self._kinds.place(kind), nbytes)]
         bits = round(100 * variant.bits_per_weight)
-        return [variant.file_bytes, bits, variant.read_bytes, variant.kernel_flops, *loaded]
+        return [variant.file_bytes, bits, *variant.work, *loaded]
 
     def _caches(self, runtime: str) -> list[Any]:
         engine = registry.runtime(runtime)
@@ -215,23 +220,24 @@ class Figures:
         return {
             "limit": machine.limit.limit_bytes,
             "budget": machine.budget_bytes,
-            "memory": machine.mac.memory_bytes - machine.other_bytes,
             "most": [most.get(verdict) for verdict in JUDGED],
             "basis": machine.limit.basis.value,
             "note": self._texts.place(machine.limit.note),
         }
 
-    def _chip(self, chip: str, size: int) -> dict[str, Any]:
-        mac = machine_of(f"{chip} {size}").mac
-        example = next(iter(catalogue.models().values()))
-        weights = find_quant(EXAMPLE).weights(example, Options())
-        terms = [terms_of(mac, name, speeds(), example, weights) for name in registry.names()]
+    def _mac(self, row: MacRow, size: int) -> dict[str, Any]:
+        mac = _mac_of(row, size)
         return {
-            "chip": chip,
-            "gib": mac.memory_bytes // GIB,
-            "terms": [each and {**each._asdict(), "note": self._texts.place(each.note)} for each in terms],
+            "chip": row.chip,
+            "gib": size,
+            "row": catalogue.rows(MACS).index(row),
+            "seconds": [seconds_of(mac, name, speeds()) for name in registry.names()],
             "why_not": self._texts.place(command_line(speeds().why_not(mac))),
         }
+
+
+def _mac_of(row: MacRow, size: int) -> Mac:
+    return machine_of(f"{row.chip} {size}").mac
 
 
 def _differences(pieces: Sequence[Piece]) -> list[int]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.models import Model
+from deployfit.page.chips import work_of_file
 from deployfit.page.curves import Kind, sizes_of
 from deployfit.page.starts import Offered, Starts
 from deployfit.parameters import command_line
@@ -17,7 +18,6 @@ from deployfit.questions.choices import published_files, rank_of
 from deployfit.questions.commands import next_step, repository_of
 from deployfit.questions.resolve import as_started, judge_of, machine_of, run_of, speeds
 from deployfit.runtimes import registry
-from deployfit.speed import work_of
 from deployfit.verdict import Answer, Judge
 
 OPTIONS = (Options(), Options(mtp=True), Options(vision=True), Options(mtp=True, vision=True))
@@ -32,8 +32,7 @@ class Variant(NamedTuple):
     file_bytes: int
     bits_per_weight: float
     loaded: Mapping[Kind, int]
-    read_bytes: int
-    kernel_flops: int
+    work: Sequence[int]  # in the order of chips.OF_FILES
 
 
 class File(NamedTuple):
@@ -58,14 +57,13 @@ class File(NamedTuple):
 
 
 def options_of(model: Model) -> list[int]:
-    """Return which positions of OPTIONS a model has.
+    """Return which positions of OPTIONS a model has; files of one without a vision tower may hold one.
 
     >>> from deployfit.questions.resolve import find_model
     >>> options_of(find_model("Qwen3.5-27B")), options_of(find_model("Llama-3.1-8B"))
-    ([0, 1, 2, 3], [0])
+    ([0, 1, 2, 3], [0, 2])
     """
-    missing = (0 if model.blueprint.drafts else MTP) | (0 if model.blueprint.vision else VISION)
-    return [index for index in range(len(OPTIONS)) if not index & missing]
+    return [index for index in range(len(OPTIONS)) if model.blueprint.drafts or not index & MTP]
 
 
 class Started(NamedTuple):
@@ -168,10 +166,8 @@ def _variant(model: Model, quant: Quant, runtime: str, settings: object, index: 
         parts = engine.loaded(model.blueprint, weights, OPTIONS[index], settings)
     except InputError as error:
         return command_line(error.marked)
-    work = work_of(model.blueprint, weights, 0, speeds().coefficients[runtime])
-    return Variant(
-        weights.file_bytes, weights.bits_per_weight, sizes_of(parts), work.read_bytes, round(work.kernel_flops)
-    )
+    work = work_of_file(model, runtime, speeds(), weights)
+    return Variant(weights.file_bytes, weights.bits_per_weight, sizes_of(parts), work)
 
 
 def _as_started(started: Started, quant: Quant, weights: Weights) -> Answer:

@@ -1,50 +1,96 @@
-"""Bars of memory as drawings (SVG)."""
+"""Bars of memory as drawings (SVG): the same pieces and colours as on the page."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
+from typing import NamedTuple
 
 from deployfit.printable import printable
 from deployfit.report.document import Bar
-from deployfit.report.sizes import bar_labels
+from deployfit.report.sizes import bar_labels, bar_sentence
 
-WIDTH, HEIGHT, TOP, STEP = 640, 22, 6, 18
-FILLS = ("#0969da", "#8250df", "#1b7c83", "#bc4c00", "#57606a", "#bf3989")
+WIDTH, HEIGHT, STEP = 640, 34, 20
+ACROSS = 3  # names beside each other
+MARK = "#b01e2a"
+# What a part's colour is, by how its label begins; others take what is left, in turn.
+FILLS = {
+    "weights": "#2f6fd6",
+    "KV cache": "#d97706",
+    "recurrent state": "#0f8a7e",
+    "compute buffers": "#7c4dca",
+    "prefill memory": "#7c4dca",
+    "vision tower": "#c2417f",
+}
+OTHERS = ("#8a8f98", "#6b7280", "#a16207", "#475569")
+STYLE = (
+    "<style>.deployfit-bar text{fill:#1b1f24}"
+    "@media(prefers-color-scheme:dark){.deployfit-bar text{fill:#e8ecf1}}</style>"
+)
 
 
-def bar_svg(bar: Bar) -> str:
-    """Return the bar as a drawing of its own, with its parts and marks named; text is the only thing that it repeats.
+class Piece(NamedTuple):
+    """A part of a bar: what it is called, where it begins and how wide it is, of WIDTH, and its colour."""
+
+    label: str
+    begin: float
+    width: float
+    fill: str
+
+
+def pieces_of(bar: Bar) -> list[Piece]:
+    """Return the parts of a bar, which is as wide as the largest mark or everything in it, whichever is more.
+
+    >>> [piece.width for piece in pieces_of(Bar([("weights", 15), ("cache", 5)], [("limit", 25)], ""))]
+    [384.0, 128.0]
+    """
+    found, begin = [], 0
+    left = iter(OTHERS * len(bar.parts))
+    for label, nbytes in bar.parts:
+        fill = FILLS.get(label) or next(left)
+        found.append(Piece(label, begin * WIDTH / _whole(bar), nbytes * WIDTH / _whole(bar), fill))
+        begin += nbytes
+    return found
+
+
+def _whole(bar: Bar) -> int:
+    used = sum(nbytes for _, nbytes in bar.parts)
+    return max(used, *(nbytes for _, nbytes in bar.marks), 1)
+
+
+def bar_svg(bar: Bar, *, labelled: bool = True) -> str:
+    """Return the bar as a drawing of its own, with its parts and marks named; without names it fills any width.
 
     >>> bar_svg(Bar([("weights", 15)], [("limit", 25)], "15 of 25"))[:4]
     '<svg'
     """
-    used = sum(nbytes for _, nbytes in bar.parts)
-    whole = max(used, *(nbytes for _, nbytes in bar.marks), 1)
-    drawn, begin = [], 0
-    for (_, nbytes), fill in zip(bar.parts, _fills(len(bar.parts)), strict=True):
-        x, width = begin * WIDTH / whole, nbytes * WIDTH / whole
-        drawn.append(f'<rect x="{x:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT}" fill="{fill}"/>')
-        begin += nbytes
-    for _, nbytes in bar.marks:
-        x = min(nbytes * WIDTH / whole, WIDTH - 1)
-        drawn.append(f'<path d="M{x:.1f} 1v{HEIGHT + 2 * TOP - 2}" stroke="#cf222e" stroke-width="2"/>')
-    labels = bar_labels(bar)
-    bottom = TOP + HEIGHT + TOP
-    for number, (label, fill) in enumerate(zip(labels, [*_fills(len(bar.parts)), *["#cf222e"] * 9], strict=False)):
-        y = bottom + STEP * (number // 3 + 1) - 4
-        x = number % 3 * WIDTH // 3
-        drawn.append(f'<rect x="{x}" y="{y - 10}" width="10" height="10" fill="{fill}"/>')
-        drawn.append(f'<text x="{x + 16}" y="{y}">{escape(printable(label))} GiB</text>')
-    height = bottom + STEP * -(-len(labels) // 3) + 4
+    names = list(_names(bar)) if labelled else []
+    stretched = "" if names else ' preserveAspectRatio="none"'
+    height = HEIGHT + STEP * -(-len(names) // ACROSS) + (8 if names else 0)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img"'
-        f' font-family="system-ui, sans-serif" font-size="12" fill="currentColor"><title>'
-        f"{escape(printable(bar.label))}</title>"
-        f'<rect x="0" y="{TOP}" width="{WIDTH}" height="{HEIGHT}" fill="#8c959f" fill-opacity=".25"/>'
-        + "".join(drawn)
-        + "</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="deployfit-bar" viewBox="0 0 {WIDTH} {height}"'
+        f' width="{WIDTH}" height="{height}"{stretched} role="img" font-family="system-ui, sans-serif" font-size="12">'
+        f"<title>{escape(printable(bar_sentence(bar)))}</title>{STYLE if names else ''}{''.join(_drawn(bar))}"
+        f"{''.join(names)}</svg>"
     )
 
 
-def _fills(count: int) -> list[str]:
-    return [FILLS[index % len(FILLS)] for index in range(count)]
+def _drawn(bar: Bar) -> Iterator[str]:
+    """Yield the track, the parts on it, what is kept free below the last mark, and that mark."""
+    yield f'<rect width="{WIDTH}" height="{HEIGHT}" rx="5" fill="#8c959f" fill-opacity=".2"/>'
+    for piece in pieces_of(bar):
+        yield f'<rect x="{piece.begin:.1f}" width="{piece.width:.1f}" height="{HEIGHT}" fill="{piece.fill}"/>'
+    marks = [max(0.0, nbytes * WIDTH / _whole(bar)) for _, nbytes in bar.marks]
+    if len(marks) > 1:
+        kept = f'x="{marks[0]:.1f}" width="{max(0.0, marks[-1] - marks[0]):.1f}"'
+        yield f'<rect {kept} height="{HEIGHT}" fill="{MARK}" fill-opacity=".22"/>'
+    for x in marks[-1:]:
+        yield f'<rect x="{min(x, WIDTH) - 3:.1f}" width="3" height="{HEIGHT}" fill="{MARK}"/>'
+
+
+def _names(bar: Bar) -> Iterator[str]:
+    fills = [piece.fill for piece in pieces_of(bar)] + [MARK] * len(bar.marks)
+    for number, (label, fill) in enumerate(zip(bar_labels(bar), fills, strict=False)):
+        x, y = number % ACROSS * WIDTH // ACROSS, HEIGHT + STEP * (number // ACROSS + 1)
+        yield f'<rect x="{x}" y="{y - 10}" width="11" height="11" rx="2" fill="{fill}"/>'
+        yield f'<text x="{x + 17}" y="{y}">{escape(printable(label))} GiB</text>'

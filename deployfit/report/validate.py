@@ -217,7 +217,7 @@ def _speed_section(found: Validation) -> Section:
         [
             f"decode: with up to {LONGEST_SHORT_CONTEXT:,} tokens in the context; not stated: taken for an empty one.",
             *(
-                ["first: what the terms of the rule were chosen with; later: what was collected afterwards."]
+                ["first and later: what the rule's terms were chosen with; families: what was collected afterwards."]
                 if batches
                 else []
             ),
@@ -239,14 +239,14 @@ def _unseen_section(found: Validation) -> Section:
     return Section(
         "speed that the coefficients were not fitted to (they are fitted to all rows that deployfit ships, at any"
         " context)",
-        ["", "sources %", "inside", "chips %", "later %", "inside"],
+        ["", "sources %", "inside", "chips %", "architectures %", "later %", "inside"],
         rows,
         [
-            "Median errors and shares in percent. Left out of the fit: a source, a chip; later: predicted from the"
-            " first measurements. As"
+            "Median errors and shares in percent. Left out of the fit: a source, a chip, an architecture; later: the"
+            " measurements that were collected last, predicted from those that the terms were chosen with. As"
             " benchmarks/fit_speed.py wrote them beside the coefficients. inside: of sources left out, in the"
             " interval that is shipped, which is made from their errors and so holds about 80 % of them; of the"
-            " later measurements, in the interval that the first ones make: the harder test."
+            " later measurements, in the interval that the others make: the harder test."
         ],
     )
 

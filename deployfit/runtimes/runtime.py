@@ -76,6 +76,9 @@ class Runtime(Protocol):
     def running(self, blueprint: Blueprint, settings: Any, options: Options) -> Sequence[MemoryPart]:
         """Return what is allocated beside the weights, whatever the recipe."""
 
+    def kept(self, blueprint: Blueprint, settings: Any, options: Options) -> Sequence[MemoryPart]:
+        """Return of what is running that which is kept from token to token: caches and states."""
+
     def least_bytes(self, blueprint: Blueprint, settings: Any, options: Options) -> int:
         """Return a lower bound of all that is running which never falls as the context grows."""
 

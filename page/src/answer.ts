@@ -1,6 +1,6 @@
 // The answer to a question: parts added up, set against what the Mac lends to its GPU.
 
-import { type Allocated, at, type Book, type File, type Kind, type Limit, lineAt, MTP, type Terms, type Variant } from "./figures";
+import { type Allocated, at, type Book, type Engine, type File, type Kind, type Limit, lineAt, MTP, type Seconds, type Variant } from "./figures";
 import type { Question, Questions } from "./question";
 
 export interface Part {
@@ -58,14 +58,8 @@ export class Answers {
     return at(at(this.book.figures.memories, this.questions.memory(question)).limits, question.macos);
   }
 
-  // What may be taken at the start: what grows in use is ordinary memory, of which the Mac's is the limit.
-  budget(limit: Limit, usual: number): number {
-    return Math.min(limit.budget, limit.memory - usual);
-  }
-
-  verdict(limit: Limit, total: number, usual: number): string {
-    if (total <= this.budget(limit, usual)) return at(this.book.figures.verdicts, 0);
-    const place = limit.most.findIndex((most, index) => index > 0 && (most === null || total <= most));
+  verdict(limit: Limit, total: number): string {
+    const place = limit.most.findIndex((most) => most === null || total <= most);
     return at(this.book.figures.verdicts, place);
   }
 
@@ -84,9 +78,9 @@ export class Answers {
     const parts = all.filter((part) => !part.kind[4]);
     const total = parts.reduce((sum, part) => sum + part.nbytes, 0);
     const limit = this.limit(question);
-    const verdict = this.verdict(limit, total, allocated.usual);
+    const verdict = this.verdict(limit, total);
     const chip = this.questions.chip(question);
-    const terms = chip ? at(chip.terms, this.questions.runtime(question)) : null;
+    const seconds = chip ? at(chip.seconds, this.questions.runtime(question)) : null;
     return {
       question,
       file,
@@ -97,8 +91,8 @@ export class Answers {
       total,
       limit,
       verdict,
-      largest: allocated.tokens(allocated.lastWithin(this.budget(limit, allocated.usual) - variant.loadedBytes)) || 0,
-      speed: terms ? this.speed(question, terms, variant, allocated, (option & MTP) !== 0) : null,
+      largest: allocated.tokens(allocated.lastWithin(limit.budget - variant.loadedBytes)) || 0,
+      speed: chip && seconds ? this.speed(question, chip.row, seconds, variant, allocated, (option & MTP) !== 0) : null,
       noSpeed: chip ? this.book.text(chip.why_not) : "the chip decides: choose a Mac with its chip",
       notes: [...file.notes, ...allocated.notes],
       notCounted: this.book.notCounted(question.model, question.app, option),
@@ -114,47 +108,62 @@ export class Answers {
     const total = variant.loadedBytes + allocated.totalAt(steps);
     const limit = this.limit(question);
     const chip = this.questions.chip(question);
-    const terms = chip ? at(chip.terms, this.questions.runtime(question)) : null;
+    const seconds = chip ? at(chip.seconds, this.questions.runtime(question)) : null;
     return {
       total,
-      verdict: this.verdict(limit, total, allocated.usual),
-      largest: allocated.tokens(allocated.lastWithin(this.budget(limit, allocated.usual) - variant.loadedBytes)) || 0,
-      decode: terms ? 1 / this.decodeSeconds(question, terms, variant, allocated, 0) : null,
+      verdict: this.verdict(limit, total),
+      largest: allocated.tokens(allocated.lastWithin(limit.budget - variant.loadedBytes)) || 0,
+      decode: seconds ? 1 / this.decodeSeconds(question, seconds, variant, allocated, 0) : null,
     };
   }
 
-  private decodeSeconds(question: Question, terms: Terms, variant: Variant, allocated: Allocated, cache: number): number {
-    const [layers = 0, moe = 0] = this.work(question);
+  private decodeSeconds(question: Question, seconds: Seconds, variant: Variant, allocated: Allocated, cache: number): number {
+    const { work } = this.engine(question);
     const sequences = at(this.book.figures.settings, this.questions.settings(question)).sequences;
     const state = Math.floor(named(allocated, "recurrent_state", allocated.steps(question.context)) / allocated.states);
     return (
-      (variant.readBytes + 2 * state) * terms.read_byte +
-      Math.floor(cache / sequences) * terms.cache_byte +
-      layers * at(terms.layer, moe) +
-      variant.kernelFlops * terms.kernel_flop
+      variant.readBytes * seconds.read_byte +
+      variant.numbers * seconds.number +
+      variant.kernelFlops * seconds.kernel_flop +
+      work.state_bytes * state * seconds.state_byte +
+      work.block_us * seconds.block_us +
+      Math.floor(cache / sequences) * (work.cache_reads * seconds.cache_byte + work.cache_flops * seconds.cache_flop)
     );
   }
 
-  private work(question: Question): readonly number[] {
-    return at(at(this.book.figures.models, question.model).engines, this.questions.runtime(question)).work;
+  // On average of each token of a prompt.
+  private prefillSeconds(question: Question, seconds: Seconds, variant: Variant): number {
+    const { work } = this.engine(question);
+    const tokens = question.context;
+    const attention = work.windows.reduce((sum, [window, flops]) => sum + flops * Math.min(tokens / 2, window), (work.attention_flops * tokens) / 2);
+    const step = variant.stepBytes * seconds.step_byte + work.step_flops * seconds.prompt_flop + work.step_us * seconds.prompt_us;
+    return (
+      work.prompt_flops * seconds.prompt_flop +
+      work.prompt_us * seconds.prompt_us +
+      attention * seconds.attention_flop +
+      step / Math.min(tokens, work.step_tokens)
+    );
   }
 
-  private speed(question: Question, terms: Terms, variant: Variant, allocated: Allocated, drafted: boolean): Speed {
-    const [, moe = 0, params = 0, attention = 0] = this.work(question);
-    const steps = allocated.steps(question.context);
-    const most = terms.most_bytes / variant.readBytes;
-    const rate = (seconds: number, [low, high]: [number, number], cap = Infinity): Rate => ({
-      tps: 1 / seconds,
-      low: low / seconds,
-      high: Math.min(high / seconds, cap),
+  private engine(question: Question): Engine {
+    return at(at(this.book.figures.models, question.model).engines, this.questions.runtime(question));
+  }
+
+  private speed(question: Question, row: number, seconds: Seconds, variant: Variant, allocated: Allocated, drafted: boolean): Speed {
+    const interval = at(this.book.figures.intervals, at(this.engine(question).intervals, row));
+    const cache = named(allocated, "kv_cache", allocated.steps(question.context));
+    const most = seconds.most_bytes / variant.readBytes;
+    const rate = (took: number, [low, high]: [number, number], cap = Infinity): Rate => ({
+      tps: 1 / took,
+      low: low / took,
+      high: Math.min(high / took, cap),
     });
-    const prefill = params * at(terms.param, moe) + attention * terms.attention_flop * question.context;
     return {
-      decode: rate(this.decodeSeconds(question, terms, variant, allocated, 0), terms.decode, most),
-      full: rate(this.decodeSeconds(question, terms, variant, allocated, named(allocated, "kv_cache", steps)), terms.decode, most),
-      prefill: rate(prefill, terms.prefill),
-      basis: terms.basis,
-      note: this.book.text(terms.note),
+      decode: rate(this.decodeSeconds(question, seconds, variant, allocated, 0), interval.decode, most),
+      full: rate(this.decodeSeconds(question, seconds, variant, allocated, cache), interval.decode, most),
+      prefill: rate(this.prefillSeconds(question, seconds, variant), interval.prefill),
+      basis: interval.basis,
+      note: this.book.text(interval.note),
       drafting: drafted ? at(this.book.figures.drafting, this.questions.runtime(question)) : null,
     };
   }

@@ -3,20 +3,43 @@
 export interface Limit {
   limit: number;
   budget: number;
-  memory: number;
   most: (number | null)[]; // by verdict: up to how many bytes; null: any number
   basis: string;
   note: number;
 }
 
-export interface Terms {
+// What a chip takes for one of each amount of work, in seconds, and the most bytes that its memory gives in one.
+export interface Seconds {
   read_byte: number;
-  cache_byte: number;
-  layer: [number, number];
+  number: number;
   kernel_flop: number;
-  param: [number, number];
+  state_byte: number;
+  block_us: number;
+  cache_byte: number;
+  cache_flop: number;
+  prompt_flop: number;
+  prompt_us: number;
   attention_flop: number;
+  step_byte: number;
   most_bytes: number;
+}
+
+// The amounts of work of a model, whatever its file.
+export interface Work {
+  state_bytes: number; // for each byte of a state
+  block_us: number;
+  cache_reads: number;
+  cache_flops: number;
+  prompt_flops: number;
+  prompt_us: number;
+  attention_flops: number;
+  windows: [tokens: number, flops: number][];
+  step_flops: number;
+  step_us: number;
+  step_tokens: number;
+}
+
+export interface Interval {
   decode: [number, number];
   prefill: [number, number];
   basis: string;
@@ -29,6 +52,7 @@ export interface App {
   version: string;
   runtime: number;
   options: [boolean, boolean]; // MTP drafting, vision tower
+  context_of_slot: boolean; // its context is that of one slot, not of all
 }
 
 export interface Settings {
@@ -58,7 +82,8 @@ export interface Engine {
   files: WrittenFile[];
   preferred: number[];
   not_counted: [number, number[][]][];
-  work: [layers: number, moe: number, params: number, attention: number] | [];
+  work: Work;
+  intervals: number[]; // by the row of a chip, -1 where speed is not known
 }
 
 export interface Model {
@@ -66,6 +91,7 @@ export interface Model {
   family: string;
   params: number;
   trained: number;
+  has: number; // bits: layers that draft, a vision tower
   options: number[];
   settings: number[][];
   runs: Run[];
@@ -76,7 +102,8 @@ export interface Model {
 export interface Mac {
   chip: string;
   gib: number;
-  terms: (Terms | null)[];
+  row: number;
+  seconds: (Seconds | null)[];
   why_not: number;
 }
 
@@ -97,6 +124,7 @@ export interface Figures {
   memories: { gib: number; limits: Limit[] }[];
   macs: Mac[];
   models: Model[];
+  intervals: Interval[];
   parts: Kind[];
   texts: string[];
 }
@@ -214,7 +242,9 @@ export interface Variant {
   fileBytes: number;
   bits: number;
   readBytes: number;
+  numbers: number;
   kernelFlops: number;
+  stepBytes: number;
   loaded: { kind: Kind; nbytes: number }[];
   loadedBytes: number;
 }
@@ -322,14 +352,16 @@ export class Book {
   private variant(numbers: readonly number[]): Variant | string {
     if (numbers.length === 1) return this.text(at(numbers, 0));
     const loaded = [];
-    for (let index = 4; index < numbers.length; index += 2) {
+    for (let index = 6; index < numbers.length; index += 2) {
       loaded.push({ kind: at(this.figures.parts, at(numbers, index)), nbytes: at(numbers, index + 1) });
     }
     return {
       fileBytes: at(numbers, 0),
       bits: at(numbers, 1) / 100,
       readBytes: at(numbers, 2),
-      kernelFlops: at(numbers, 3),
+      numbers: at(numbers, 3),
+      kernelFlops: at(numbers, 4),
+      stepBytes: at(numbers, 5),
       loaded,
       loadedBytes: loaded.filter((part) => !part.kind[4]).reduce((total, part) => total + part.nbytes, 0),
     };

@@ -258,7 +258,7 @@ export class Questions {
       const wished = wish[name];
       if (wished === undefined || wished === "0") return false;
       if (wished !== "1") changes.push(`${what} is “${printable(wished)}” in the link; 1 and 0 are known. This is without.`);
-      else if (!at(models, model).options.includes(bit)) changes.push(`${at(models, model).name} has no ${what}; this is without.`);
+      else if (!(at(models, model).has & bit)) changes.push(`${at(models, model).name} has no ${what}; this is without.`);
       else if (!at(apps, app).options[place]) changes.push(`${at(apps, app).title} has no option for a ${what}; this is without.`);
       else return true;
       return false;

@@ -1,6 +1,8 @@
 // An answer as a command line and as numbers: what the buttons copy.
 
 import type { Answer, Answers } from "./answer";
+import { at } from "./figures";
+import type { Question } from "./question";
 
 const quoted = (text: string): string => (/[^\w.,:/+@=-]/.test(text) ? `'${text.replaceAll("'", "'\\''")}'` : text);
 
@@ -17,11 +19,18 @@ export function commandLine(answers: Answers, answer: Answer): string {
   option("app", app);
   // Tools of two engines may call a recipe alike; a publisher's file says by itself which engine is meant.
   if (!answer.file.published && answers.questions.runtime(question) > 0) option("runtime", runtime);
-  option("context", context);
+  option("context", typedContext(answers, question, context));
   for (const [name, value] of Object.entries({ kv_type, kv_bits, parallel })) option(name, value);
   if (mtp) words.push("--mtp");
   if (vision) words.push("--vision");
   return words.join(" ");
+}
+
+// The page's context is that of all slots together.
+function typedContext(answers: Answers, question: Question, context: string | undefined): string | undefined {
+  const { figures } = answers.book;
+  const { sequences } = at(figures.settings, answers.questions.settings(question));
+  return context !== undefined && at(figures.apps, question.app).context_of_slot ? `${Number(context) / sequences}` : context;
 }
 
 export function numbers(answers: Answers, answer: Answer): string {

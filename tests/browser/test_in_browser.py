@@ -27,7 +27,7 @@ from deployfit.quants.weights import Options
 from deployfit.questions.choices import best_fitting, published_files
 from deployfit.questions.fit import fit
 from deployfit.questions.page import FitPage
-from deployfit.questions.resolve import as_started, judge_of, machine_of, run_of, start_of
+from deployfit.questions.resolve import as_started, judge_of, machine_of, run_of, settings_of, start_of
 from deployfit.runtimes import registry
 from deployfit.verdict import Answer
 
@@ -119,6 +119,9 @@ class Asked(NamedTuple):
     def answer(self) -> Answer:
         """What `fit` answers, without advice, which takes long."""
         start = start_of(self.app, self.runtime, str(self.context), self.typed)
+        if start.app.context_of_slot:  # the page's is that of all together
+            slots = start.runtime.sequences(settings_of(start, 1))
+            start = start._replace(context=str(self.context // slots))
         model = catalogue.models()[self.model]
         judge = judge_of(
             run_of(model, start, machine_of(self.mac, self.macos), Options(mtp=self.mtp, vision=self.vision))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.recurrent import DeltaNet
 from deployfit.measured.free_text import NotJudged, read_number, read_tokens
 from deployfit.runtimes.llamacpp.engine import NOT_IN_METAL_FLASH_ATTENTION
 from deployfit.runtimes.llamacpp.settings import DEFAULT_UBATCH, NAME
@@ -17,6 +19,7 @@ FIGURE_PARTS = ("kv_cache", "recurrent_state", "compute_buffer")
 NEEDS_QUANT = False  # no part that it logs is the weights'
 UNIT = "MiB"
 BENCHMARK_PROMPT = 512  # llama-bench reads so many tokens at an empty context
+PREFILL_STEP, PREFILL_TAIL = DEFAULT_UBATCH, True  # every layer is computed for every token of a micro-batch
 
 # Before, Metal read the state of the Gated DeltaNet layers column by column, and an M4 Pro decoded the 9B at 21.6
 # instead of 25.1 tokens/s (ggml-org/Llama-macOS issue 67).
@@ -70,11 +73,11 @@ def read_kv_types(text: str) -> tuple[str, str]:
     return types[0], types[min(1, len(types) - 1)]
 
 
-def check_version(text: str) -> None:
+def check_version(text: str, blueprint: Blueprint) -> None:
     """Raise NotJudged for a version whose speed is another one's."""
     build = _BUILD.search(text)
-    if build and int(build[1]) < FIRST_BUILD:
-        raise NotJudged(f"llama.cpp before b{FIRST_BUILD}")
+    if build and int(build[1]) < FIRST_BUILD and any(isinstance(mixer, DeltaNet) for mixer in blueprint.recurrents):
+        raise NotJudged(f"llama.cpp before b{FIRST_BUILD}, which reads the state of delta nets slowly")
 
 
 def _typed(types: tuple[str, str], parallel: int, ubatch: int) -> Mapping[str, str]:

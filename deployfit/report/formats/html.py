@@ -22,21 +22,34 @@ from deployfit.report.document import (
     Verbatim,
     Ways,
 )
-from deployfit.report.drawing import bar_svg
+from deployfit.report.drawing import MARK, bar_svg, pieces_of
 from deployfit.report.formats import Screen
-from deployfit.report.sizes import bar_sentence
+from deployfit.report.sizes import bar_labels
 
 FRAGMENT = 0  # the width of a screen that is part of another page
-COLOURS = {Tone.GOOD: "#1a7f37", Tone.WARNING: "#9a6700", Tone.BAD: "#cf222e"}
+CLASSES = {Tone.GOOD: "good", Tone.WARNING: "warning", Tone.BAD: "bad"}
 STYLE = """
 :root { color-scheme: light dark }
 .deployfit { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem }
-.deployfit table { border-collapse: collapse; margin: .8em 0 }
-.deployfit td, .deployfit th { padding: .15em .8em .15em 0; text-align: right; font-variant-numeric: tabular-nums }
+.deployfit h3 { font-size: 1.25em; margin: 1.2em 0 .1em }
+.deployfit aside, .deployfit dt { opacity: .75 }
+.deployfit figure { margin: 1em 0; max-width: 46rem }
+.deployfit figure svg { display: block; width: 100%; height: 34px }
+.deployfit figcaption { display: flex; flex-wrap: wrap; gap: .1em 1.2em; margin-top: .4em; font-size: .9em }
+.deployfit figcaption svg { display: inline-block; width: .75em; height: .75em; margin-right: .4em }
+.deployfit table { border-collapse: collapse; margin: .8em 0; font-variant-numeric: tabular-nums }
+.deployfit td, .deployfit th { padding: .15em .9em .15em 0; text-align: right; vertical-align: baseline }
+.deployfit th { font-weight: 600; border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
 .deployfit .words { text-align: left }
-.deployfit dt { float: left; width: 6em; opacity: .75 } .deployfit dd { margin: 0 0 .2em 6.5em }
-.deployfit aside { opacity: .75 }
-@media (prefers-color-scheme: dark) { .deployfit .toned { filter: brightness(1.6) } }
+.deployfit .wide { overflow-x: auto }
+.deployfit dl { display: grid; grid-template-columns: minmax(5em, auto) 1fr; gap: .1em 1em; margin: .8em 0 }
+.deployfit dd { margin: 0 }
+.deployfit code { font-size: .9em; overflow-wrap: anywhere }
+.deployfit ul { margin: .2em 0 1em; padding-left: 1.3em }
+.deployfit .good { color: #166a2e } .deployfit .warning { color: #7d4e00 } .deployfit .bad { color: #b01e2a }
+@media (prefers-color-scheme: dark) {
+  .deployfit .good { color: #6bd48a } .deployfit .warning { color: #f0c24d } .deployfit .bad { color: #ff9492 }
+}
 """
 
 
@@ -64,8 +77,8 @@ def _safe(text: str) -> str:
 
 
 def _toned(text: str, tone: Tone) -> str:
-    colour = COLOURS.get(tone)
-    return f'<strong class="toned" style="color:{colour}">{_safe(text)}</strong>' if colour else _safe(text)
+    name = CLASSES.get(tone)
+    return f'<strong class="{name}">{_safe(text)}</strong>' if name else _safe(text)
 
 
 def _block(block: Block) -> Iterator[str]:
@@ -88,19 +101,31 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Verbatim):
         yield f"<pre>{'&#10;'.join(map(_safe, block.lines))}</pre>"
     elif isinstance(block, Bar):
-        yield f"<figure>{bar_svg(block)}<figcaption>{_safe(bar_sentence(block))}</figcaption></figure>"
+        yield from _bar(block)
     elif isinstance(block, Table) and block.rows:
         yield from _table(block)
 
 
+def _bar(block: Bar) -> Iterator[str]:
+    """Yield the drawing with its legend below, which wraps where there is no room."""
+    fills = [piece.fill for piece in pieces_of(block)] + [MARK] * len(block.marks)
+    yield f"<figure>{bar_svg(block, labelled=False)}<figcaption><strong>{_safe(block.label)}</strong>"
+    for label, fill in zip(bar_labels(block), fills, strict=False):
+        swatch = f'<svg viewBox="0 0 1 1" aria-hidden="true"><rect width="1" height="1" fill="{fill}"/></svg>'
+        yield f"<span>{swatch}{_safe(label)}</span>"
+    yield "</figcaption></figure>"
+
+
 def _table(block: Table) -> Iterator[str]:
     kinds = [' class="words"' if column.left else "" for column in block.columns]
-    header = "".join(f"<th{kind}>{_safe(column.name)}</th>" for kind, column in zip(kinds, block.columns, strict=True))
-    yield f"<table><thead><tr>{header}</tr></thead><tbody>"
+    header = "".join(
+        f'<th scope="col"{kind}>{_safe(column.name)}</th>' for kind, column in zip(kinds, block.columns, strict=True)
+    )
+    yield f'<div class="wide"><table><thead><tr>{header}</tr></thead><tbody>'
     for number, row in enumerate(block.rows):
         cells = []
         for index, (kind, cell) in enumerate(zip(kinds, row, strict=True)):
             tone = block.tones[number] if block.tones and index == block.toned else Tone.PLAIN
             cells.append(f"<td{kind}>{_toned(cell, tone)}</td>")
         yield f"<tr>{''.join(cells)}</tr>"
-    yield "</tbody></table>"
+    yield "</tbody></table></div>"

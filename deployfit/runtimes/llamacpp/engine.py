@@ -76,7 +76,7 @@ class LlamaCpp:
     def running(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Sequence[MemoryPart]:
         """Return caches, states, compute and output buffers, those of drafting, and what grows in use."""
         settings = started(settings, options)
-        parts = [*_cache_parts(blueprint, settings, options), *_compute_parts(blueprint, settings)]
+        parts = [*self.kept(blueprint, settings, options), *_compute_parts(blueprint, settings)]
         if settings.outputs == SLOTS:
             parts.append(_output_part(blueprint, settings))
         if _drafts(settings, options):
@@ -88,6 +88,10 @@ class LlamaCpp:
 
             parts += later_parts(blueprint, settings)
         return parts
+
+    def kept(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Sequence[MemoryPart]:
+        """Return caches and states; those of layers that are kept from the GPU lie in ordinary memory."""
+        return list(_cache_parts(blueprint, started(settings, options), options))
 
     def least_bytes(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> int:
         """Return a lower bound of all that is running which never falls as the context grows."""

@@ -87,16 +87,12 @@ class Mlx:
 
     def running(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> Sequence[MemoryPart]:
         """Return caches, states and the memory of a prefill."""
-        settings, sequences = rotating(blueprint, settings), settings.at_once
-        kv, state = (sequences * each for each in (kv_cache_bytes(blueprint, settings), state_bytes(blueprint)))
+        parts, sequences = [*self.kept(blueprint, settings, options)], settings.at_once
+        settings = rotating(blueprint, settings)
         work, upper = peak_bytes(blueprint, settings), prefill_upper_bytes(blueprint, settings)
         read = f"a prompt of {settings.prompt:,} tokens" if settings.prompt else "a full context"
         peak = f"peak while {read} is read in; {gib(upper)} with Metal's buffer cache"
         basis = Basis.DERIVED if sequences == 1 else Basis.ASSUMED
-        parts = [MemoryPart("kv_cache", "KV cache", kv, kv, Basis.EXACT, _cached_layers(blueprint))]
-        if state:
-            told = _state_layers(blueprint)
-            parts.append(MemoryPart("recurrent_state", "recurrent state", state, state, Basis.EXACT, told))
         parts.append(MemoryPart("compute", "prefill memory", work, upper, basis, peak))
         if settings.draft_model:
             parts += _draft_parts(settings, settings.draft_model)
@@ -106,6 +102,16 @@ class Mlx:
             parts += mlx_image_parts(blueprint.vision, options.images, prefill_bytes=work)
         if settings.prompt_cache_size:
             parts.append(_prompt_caches(blueprint, settings))
+        return parts
+
+    def kept(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> Sequence[MemoryPart]:
+        """Return caches and states."""
+        settings, sequences = rotating(blueprint, settings), settings.at_once
+        kv, state = (sequences * each for each in (kv_cache_bytes(blueprint, settings), state_bytes(blueprint)))
+        parts = [MemoryPart("kv_cache", "KV cache", kv, kv, Basis.EXACT, _cached_layers(blueprint))]
+        if state:
+            told = _state_layers(blueprint)
+            parts.append(MemoryPart("recurrent_state", "recurrent state", state, state, Basis.EXACT, told))
         return parts
 
     def least_bytes(self, blueprint: Blueprint, settings: MlxSettings, options: Options) -> int:

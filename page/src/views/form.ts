@@ -169,7 +169,7 @@ export class FormView {
       [this.vision, VISION, 1, question.vision],
     ] as const) {
       box.checked = on || (forced & bit) !== 0;
-      box.disabled = !model.options.includes(bit) || !app.options[place] || (forced & bit) !== 0 || typeof file?.variants.get(bit) !== "object";
+      box.disabled = !(model.has & bit) || !app.options[place] || (forced & bit) !== 0 || typeof file?.variants.get(bit) !== "object";
     }
   }
 

@@ -96,21 +96,21 @@ export class GridView {
     const kv = slots < 0 ? this.questions.startOf(model, question.app) : [question.kv, slots];
     if (!kv) return same({ verdict: "refused", file: null, said: "-" });
     const asked: Question = { ...question, model, file: 0, kv: at(kv, 0), slots: at(kv, 1), mtp: false, vision: false };
-    const sized: { file: File; total: number; usual: number }[] = [];
+    const sized: { file: File; total: number }[] = [];
     for (const file of this.answers.book.preferred(model, this.questions.runtime(asked))) {
       const allocated = this.questions.allocated(asked, file);
       const variant = file.variants.get(this.questions.option(asked, file));
       if (typeof allocated !== "object" || typeof variant !== "object") continue;
       if (asked.context > allocated.most) return same({ verdict: "untrained", file: null, said: `≤ ${shortTokens(allocated.most)}` });
-      sized.push({ file, total: variant.loadedBytes + allocated.totalAt(allocated.steps(asked.context)), usual: allocated.usual });
+      sized.push({ file, total: variant.loadedBytes + allocated.totalAt(allocated.steps(asked.context)) });
     }
     const smallest = sized.reduce<(typeof sized)[number] | null>((least, each) => (least && least.total <= each.total ? least : each), null);
     if (!smallest) return same({ verdict: "refused", file: null, said: "-" });
     return memories.map((each) => {
       const limit = at(each.limits, question.macos);
-      const fits = sized.find(({ total, usual }) => this.answers.verdict(limit, total, usual) === "fits");
+      const fits = sized.find(({ total }) => this.answers.verdict(limit, total) === "fits");
       if (fits) return { verdict: "fits", file: fits.file, said: fits.file.recipe };
-      const verdict = this.answers.verdict(limit, smallest.total, smallest.usual);
+      const verdict = this.answers.verdict(limit, smallest.total);
       return { verdict, file: smallest.file, said: SHORT[verdict] ?? headline(verdict) };
     });
   }

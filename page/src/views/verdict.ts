@@ -15,7 +15,7 @@ export function verdictSentence(answer: Answer): [string, string] {
   const over = answer.total - answer.limit.limit;
   const said: Record<string, [string, string]> = {
     fits: ["Fits", `${gib(spare)} GiB to spare beside the reserve`],
-    tight: ["Tight", spare < 0 ? `${gib(-spare)} GiB into the reserve` : "what grows in use outgrows the memory"],
+    tight: ["Tight", `${gib(-spare)} GiB into the reserve`],
     needs_raised_limit: ["Needs a raised limit", `${gib(over)} GiB over the GPU limit, which can be raised so far`],
     does_not_fit: ["Does not fit", `${gib(over)} GiB over the GPU limit`],
   };
@@ -123,10 +123,11 @@ export class VerdictView {
     } else items.push(["Speed", [`not known: ${answer.noSpeed}`]]);
     const other = { ...question, macos: 1 - question.macos };
     const there = this.answers.limit(other);
-    const verdict = this.answers.verdict(there, answer.total, answer.allocated.usual);
+    const verdict = this.answers.verdict(there, answer.total);
     items.push([at(book.figures.macos, other.macos)[1], [`lends ${gib(there.limit)} GiB: ${headline(verdict)}`]]);
     items.push(["Download", [`${gb(variant.fileBytes)} GB, ${variant.bits.toFixed(2)} bits per weight`]]);
     for (const part of answer.later) items.push(["Later", [`up to ${gib(part.nbytes)} GiB of ${part.kind[1]} in use, not in the total`]]);
+    if (answer.allocated.usual) items.push(["In use", [`${gib(answer.total + answer.allocated.usual)} GiB in all with one request at a time`]]);
     if (file.repo) {
       const address = `https://huggingface.co/${file.repo}`;
       items.push(["Where", [el("a", { href: address, rel: "noreferrer" }, file.repo)]]);
