@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from deployfit.architectures.registry import ARCHITECTURES, ArchitectureRow, read_blueprint
 from deployfit.errors import DataError, InputError, quoted
@@ -110,7 +110,7 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
     """
     file = os.path.basename(path)
     text = _file_text(path, f"{param('catalog')} {quoted(path)}")
-    if file.lower().endswith(".json") or text.lstrip().startswith("{"):
+    if _is_json(file, text):
         found = _json_models(text, file, wanted or os.path.basename(os.path.dirname(os.path.abspath(path))) or file)
     else:
         known = MODELS.rows(text, file)
@@ -125,12 +125,36 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
     return named
 
 
+def own_config(path: str, name: str) -> Mapping[str, Any]:
+    """Return the config.json of one of a user's own models, from a file that `load_models` has read."""
+    file = os.path.basename(path)
+    text = _file_text(path, f"{param('catalog')} {quoted(path)}")
+    if not _is_json(file, text):
+        return _parsed(_listed_config(name, os.path.dirname(path), file), f"{name}.json")
+    content = _parsed(text, file)
+    config = content if _is_config(content) else content[name]
+    return cast("Mapping[str, Any]", config)
+
+
+def _is_json(file: str, text: str) -> bool:
+    return file.lower().endswith(".json") or text.lstrip().startswith("{")
+
+
+def _is_config(content: Mapping[str, Any]) -> bool:
+    """Return whether an object is one model's configuration, and not several by name."""
+    return "model_type" in content or "text_config" in content
+
+
 def _listed_blueprint(name: str, folder: str, file: str) -> Blueprint:
     """Return the blueprint of a model that a user's CSV lists."""
+    return _own_blueprint(_listed_config(name, folder, file), f"{name}.json")
+
+
+def _listed_config(name: str, folder: str, file: str) -> str:
     if os.path.basename(name) != name or name.startswith("."):
         raise DataError([f"{file}: model: {quoted(name)} is no name of a file in configs/"])
     config = f"configs/{name}.json"
-    return _own_blueprint(_file_text(os.path.join(folder, config), f"{file}: {quoted(config)}"), f"{name}.json")
+    return _file_text(os.path.join(folder, config), f"{file}: {quoted(config)}")
 
 
 def _file_text(path: str, what: str) -> str:
@@ -166,7 +190,7 @@ def _own_blueprint(text: str, place: str) -> Blueprint:
 
 def _json_models(text: str, place: str, wanted: str) -> list[Model]:
     content = _parsed(text, place)
-    if "model_type" in content or "text_config" in content:
+    if _is_config(content):
         if not wanted.isprintable() or not wanted.strip():
             raise InputError(f"expected the name of a model, got {quoted(wanted)}")
         return [own_model(wanted, read_blueprint(content, place, architectures()), place)]

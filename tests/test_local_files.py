@@ -22,7 +22,8 @@ from hub_files import (
     safetensors_file,
 )
 
-from deployfit.catalogue import models, rows
+from deployfit import fit
+from deployfit.catalogue import data_text, models, rows
 from deployfit.errors import DataError, DeployfitError, InputError
 from deployfit.formats.mlx import RECIPES
 from deployfit.layers.tensor import Part
@@ -172,6 +173,26 @@ def test_the_bits_of_single_modules_are_honoured(tmp_path: Path) -> None:
         opened = open_source(str(tmp_path / "config.json"))
         sizes[bits] = weights_of(opened).tensor_bytes
     assert sizes[6] - sizes[4] == 248_320 * 4096 * 2 // 8
+
+
+def test_a_catalogue_of_ones_own_says_how_its_models_are_packed(tmp_path: Path) -> None:
+    """One config.json, two by name in one object, and a CSV with a folder: each as its config.json alone."""
+    block = {"quantization": {"group_size": 64, "bits": 4}}
+    packed, plain = (json.loads(config_json("Qwen3.5-9B", **more)) for more in (block, {}))
+    put(tmp_path, {"mine/config.json": json.dumps(packed).encode()})
+    put(tmp_path, {"two.json": json.dumps({"Mine": packed, "Plain": plain}).encode()})
+    (row,) = (line for line in data_text("models.csv").splitlines() if line.startswith("Qwen3.5-9B,"))
+    header = data_text("models.csv").splitlines()[0]
+    put(tmp_path, {"own.csv": f"{header}\n{row}\n".encode(), "configs/Qwen3.5-9B.json": json.dumps(packed).encode()})
+    (alone,) = fit(str(tmp_path / "mine" / "config.json"), mac=32)
+    for model, file in (("Mine", "mine/config.json"), ("Mine", "two.json"), ("Qwen3.5-9B", "own.csv")):
+        (answer,) = fit(model, catalog=str(tmp_path / file), mac=32)
+        assert answer.estimate.total_bytes == alone.estimate.total_bytes
+        with pytest.raises(InputError, match=r"which llama\.cpp does not load"):
+            fit(model, catalog=str(tmp_path / file), mac=32, runtime="llama.cpp")
+        (named,) = fit(model, "Q4_K_M", catalog=str(tmp_path / file), mac=32)
+        assert named.weights.recipe == "Q4_K_M"
+    assert len(fit("Plain", catalog=str(tmp_path / "two.json"), mac=32)) > 20
 
 
 def test_a_config_without_quantization_is_a_model_without_a_file(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ class Quantization(NamedTuple):
     default: Scheme | None
     modules: Mapping[str, Scheme | None]
 
+    def __hash__(self) -> int:
+        return hash((self.default, len(self.modules)))
+
     def scheme(self, module: str) -> Scheme | None:
         """Return how a module is packed."""
         return self.modules.get(module, self.default)

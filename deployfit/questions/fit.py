@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from deployfit import catalogue
 from deployfit.advice import Advice, advice_on, makeable
 from deployfit.errors import InputError
 from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
@@ -12,6 +13,7 @@ from deployfit.hardware.machine import Machine
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model, own_model
 from deployfit.parameters import Parameter, param
+from deployfit.printable import printable
 from deployfit.quants import shelf
 from deployfit.quants.lookup import by_runtime, find_publisher, find_quant, not_loaded
 from deployfit.quants.weights import GGUF, Options, Quant
@@ -136,7 +138,7 @@ def fit(
     names = texts(quant)
     together = together_of(mac, runtime, split, tensor_split, macs_needed=macs_needed)
     runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
-    opened, about = None, ""
+    opened, packed, about = None, None, ""
     if catalog is None and is_source(model):
         from deployfit.sources.open import open_source
 
@@ -153,8 +155,13 @@ def fit(
         found, said = model_and_file(model, catalog)
         names, about = names or _said_quant(said), about_name(said)
         publisher = publisher or (said.publisher if not names else None)
-        asked = _asked(found, names, runtime, publisher, own=own, imatrix=imatrix)
-    listed = not names and (opened is None or opened.quant is None)
+        others = names or publisher or own or imatrix
+        packed = None if catalog is None or others else _packed(catalog, found)
+        if packed is None:
+            asked = _asked(found, names, runtime, publisher, own=own, imatrix=imatrix)
+        else:
+            asked = _loaded(packed, runtime)
+    listed = not names and packed is None and (opened is None or opened.quant is None)
     macs: Sequence[str | None] = (texts(mac) or [None]) if together is None else []
     machines = [machine_of(each, text_of(macos), text_of(wired_limit), text_of(other)) for each in macs]
     typed = {name: _typed(value) for name, value in settings.items() if value is not None}
@@ -219,10 +226,26 @@ def _of_source(opened: Opened, runtime: str | None) -> tuple[Model, Mapping[str,
     if opened.quant is None:
         engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]
         return model, {name: list(shelf.own_quants(registry.format_of(name))) for name in engines}
-    asked = by_runtime([opened.quant])
+    return model, _loaded(opened.quant, runtime)
+
+
+def _loaded(quant: Quant, runtime: str | None) -> Mapping[str, list[Quant]]:
+    """Return a file by the runtime that loads it; raise InputError if another was asked for."""
+    asked = by_runtime([quant])
     if runtime is not None and registry.find_runtime(runtime) not in asked:
-        raise InputError(not_loaded(opened.quant, registry.find_runtime(runtime)))
-    return model, asked
+        raise InputError(not_loaded(quant, registry.find_runtime(runtime)))
+    return asked
+
+
+def _packed(catalog: str, model: Model) -> Quant | None:
+    """Return how the config.json of a user's own model says that its weights are packed, None where it does not."""
+    if catalogue.models().get(model.name) is model:
+        return None
+    from deployfit.quants.configured import ConfiguredQuant
+    from deployfit.quants.quantization import NOT_SAID, read_quantization
+
+    said = read_quantization(catalogue.own_config(catalog, model.name))
+    return None if said == NOT_SAID else ConfiguredQuant(printable(catalog), said)
 
 
 def _bare(architecture: str) -> Blueprint:
