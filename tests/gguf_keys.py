@@ -238,7 +238,7 @@ def _llama4(keys: dict, text: dict, rope: dict) -> None:
 
 
 FAMILIES = {
-    "llama mistral3": _llama,
+    "llama mistral3 smollm3": _llama,
     "llama4": _llama4,
     "qwen2 qwen3 qwen3moe seed_oss": _plain,
     "qwen3vl qwen3vlmoe": _qwen3_vl,

@@ -6,7 +6,7 @@ Source: transformers' Llama 4; the count of Scout is the engine's for these shap
 from __future__ import annotations
 
 from deployfit.architectures.numbers import Numbers
-from deployfit.architectures.shared import FULL, attention, model, rope_type
+from deployfit.architectures.shared import FULL, attention, model, rope_type, rotates
 from deployfit.layers.attention import Attention
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.feed import Experts, Mlp
@@ -48,14 +48,10 @@ def _mixers(text: Numbers, layers: int) -> list[Attention]:
     if text.flag("use_qk_norm", True):
         rotated = rotated._replace(norm="plain")
     plain = rotated._replace(rotary=0, norm="", scaled=text.flag("attn_temperature_tuning", True))
-    interval = text.count("no_rope_layer_interval", default=4)
-    rotates = text.get("no_rope_layers") or [(layer + 1) % interval != 0 for layer in range(layers)]
-    if not isinstance(rotates, list) or len(rotates) < layers or any(each not in (0, 1) for each in rotates):
-        text.fault("no_rope_layers", f"1 or 0 for each of {layers} layers", rotates)
-        return []
+    rotating = rotates(text, layers)
     chunk = text.count("attention_chunk_size", default=8_192)
-    kinds = text.layer_types(layers, (CHUNKED, FULL)) or [CHUNKED if each else FULL for each in rotates[:layers]]
+    kinds = text.layer_types(layers, (CHUNKED, FULL)) or [CHUNKED if each else FULL for each in rotating]
     return [
         (rotated if has_rotation else plain)._replace(chunk=chunk if kind == CHUNKED else 0)
-        for has_rotation, kind in zip(rotates[:layers], kinds, strict=True)
+        for has_rotation, kind in zip(rotating, kinds, strict=True)
     ]

@@ -52,6 +52,16 @@ def attention(text: Numbers, default_head_dim: int = 0) -> Attention:
     )
 
 
+def rotates(text: Numbers, layers: int) -> list[bool]:
+    """Return which layers rotate queries and keys: as listed, else all but every n-th."""
+    interval = text.count("no_rope_layer_interval", default=4)
+    listed = text.get("no_rope_layers") or [(layer + 1) % interval != 0 for layer in range(layers)]
+    if not isinstance(listed, list) or len(listed) < layers or any(each not in (0, 1) for each in listed):
+        text.fault("no_rope_layers", f"1 or 0 for each of {layers} layers", listed)
+        return []
+    return [bool(each) for each in listed[:layers]]
+
+
 def head_dim(text: Numbers) -> int:
     """Return the size of an attention head: as given, else its share of the hidden size."""
     hidden, heads = text.count("hidden_size"), text.count("num_attention_heads")
