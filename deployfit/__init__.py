@@ -1,13 +1,13 @@
 """Does this model fit my Mac, and how will it run? Memory and speed under llama.cpp and MLX, to the byte.
 
-The names below are the library; each is imported when it is used, so that `import deployfit` costs nothing.
+The names below are the library; each is imported when it is used, so that `import deployfit` costs nothing, not even
+`typing`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from deployfit.errors import DeployfitError
     from deployfit.questions.check import check
     from deployfit.questions.fit import fit
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Return one of the names when it is asked for.
 
     None of them may be that of a module in here: as soon as that is imported, it takes the name's place.

@@ -29,7 +29,7 @@ license = "Apache-2.0"
 dependencies = ["deployfit"]
 
 [project.scripts]
-{name} = "deployfit.cli:main"
+{name} = "deployfit.__main__:main"
 
 [tool.setuptools]
 py-modules = []

@@ -64,7 +64,9 @@ def test_rounding_is_no_error_but_what_is_beyond_it_is() -> None:
     assert summarize([good, bad], 2).failed == 1
 
 
-HIDING_THE_INSTALLED_DATA = "import sys; sys.modules['deployfit.data'] = None; from deployfit.cli import main; main()"
+HIDING_THE_INSTALLED_DATA = (
+    "import sys; sys.modules['deployfit.data'] = None; from deployfit.__main__ import main; main()"
+)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_junit_names_every_case_once() -> None:
 def test_offline_it_does_not_load_the_hub_s_client() -> None:
     code = (
         "import sys; sys.argv = ['deployfit', 'check', '--publisher', 'ollama']\n"
-        "from deployfit.cli import main\n"
+        "from deployfit.__main__ import main\n"
         "try: main()\n"
         "except SystemExit: sys.exit('huggingface_hub' in sys.modules)\n"
     )

@@ -186,7 +186,7 @@ def test_one_answer_imports_nothing_heavy() -> None:
         "before = set(sys.modules)\n"  # what the interpreter has anyway
         "os._exit = sys.exit\n"
         "sys.argv = ['deployfit', 'fit', 'Qwen3.5-27B', '--quant', 'Q4_K_M', '--mac', '32']\n"
-        "from deployfit.cli import main\n"
+        "from deployfit.__main__ import main\n"
         "try: main()\n"
         f"finally: print('loaded:', *sorted(set({HEAVY!r}) & set(sys.modules) - before), file=sys.stderr)"
     )

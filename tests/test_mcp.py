@@ -195,7 +195,8 @@ def test_nothing_but_messages_is_on_standard_output() -> None:
 
 def test_without_the_extra_one_line_says_what_to_install() -> None:
     code = (
-        "import sys; sys.modules['mcp'] = None; sys.argv = ['deployfit', 'mcp']; from deployfit.cli import main; main()"
+        "import sys; sys.modules['mcp'] = None; sys.argv = ['deployfit', 'mcp'];"
+        " from deployfit.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")

@@ -20,6 +20,7 @@ from deployfit.exit_codes import EXIT_CODES, FAULT
 HOSTILE = "m\x1b]0;pwned\x07\x1b[2J\n::error::x\r##[add-mask]y\u202e\u200b\u2028\x85\x9bz.gguf"
 ENCODINGS = ("ascii", "latin-1", "utf-8")
 FORMATS = ("text", "markdown", "csv", "json")
+STARTS = (("-m", "deployfit"), ("-c", "from deployfit.__main__ import main; main()"))  # the latter as pip's script does
 
 
 class Case(NamedTuple):
@@ -143,7 +144,7 @@ def interrupts(count: int, seed: int = 1) -> list[str]:
     wrong = []
     for _ in range(count):
         process = subprocess.Popen(
-            [sys.executable, "-m", "deployfit", "recommend", "--mac", "M4 Max 64"],
+            [sys.executable, *chance.choice(STARTS), "recommend", "--mac", "M4 Max 64"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,12 @@ def test_surroundings(name: str) -> None:
     came = list(surroundings.all_cases([name]))
     assert came
     assert [each.wrong for each in came if each.wrong] == []
+
+
+def test_ctrl_c_at_any_line() -> None:
+    """A press that comes while things are imported is as quiet as a later one."""
+    root = Path(__file__).parent.parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.attack.interrupts", "8"], cwd=root, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
