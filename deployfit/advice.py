@@ -8,13 +8,13 @@ offered while anything else helps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.hardware.gpu_limit import highest_raised_limit
 from deployfit.hardware.machine import GPU_RESERVE, Machine
 from deployfit.quants.weights import Quant, Weights
 from deployfit.units import MIB, ceil_to, gib
+from deployfit.values import NamedTuple
 from deployfit.verdict import Answer, Judge, Verdict, verdict_at
 
 MOST = 3

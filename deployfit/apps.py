@@ -7,11 +7,11 @@ An application is a row of `data/apps.csv` (per runtime that it brings), its def
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.errors import InputError, unknown
 from deployfit.parameters import param
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 RULE = "rule:"
 SAME_AS = "="

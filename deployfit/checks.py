@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.models import Model
 from deployfit.quants.published_sizes import PublishedSize
 from deployfit.quants.publishers import Publisher
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 # What publishers write into a file beside tensors differs by so much: names, settings, the keys of an importance
 # matrix. An estimate that is not farther off is called exact.

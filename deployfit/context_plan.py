@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.estimate import estimate
 from deployfit.grid import MISSING, Grid, sweep
@@ -13,6 +13,7 @@ from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.runtime import Runtime
 from deployfit.speed import Speed, Speeds
+from deployfit.values import NamedTuple
 
 
 class PlanRow(NamedTuple):

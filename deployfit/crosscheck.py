@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.architectures.registry import ArchitectureRow, read_blueprint
 from deployfit.errors import DeployfitError, quoted
@@ -13,6 +12,7 @@ from deployfit.quants.published_sizes import PublishedSize, is_model
 from deployfit.quants.publishers import Publisher, matches
 from deployfit.quants.weights import GGUF
 from deployfit.repository import MODEL, FileGroup, Repository, group_files
+from deployfit.values import NamedTuple
 
 
 class RepositoryToAsk(NamedTuple):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.basis import Basis
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Weights
 from deployfit.runtimes.runtime import MemoryPart, Runtime
+from deployfit.values import NamedTuple
 
 # The columns of a row of sizes: which parts each adds up. A part that is named in none is in the total and among the
 # parts only.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import MemoryPart, Runtime
 from deployfit.speed import NO_SPEEDS, Speeds, chip_seconds, decode_seconds, prefill_seconds, work_of
 from deployfit.units import four_digits
+from deployfit.values import NamedTuple
 from deployfit.verdict import JUDGED, Verdict
 
 MISSING = -1

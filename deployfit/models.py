@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import Tensor
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 ORIGINAL_BYTES = 2  # of a number in a published checkpoint, BF16, unless its role is kept in F32
 FLOAT32_BYTES = 4

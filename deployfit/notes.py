@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 
 class Note(NamedTuple):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+
+from deployfit.values import NamedTuple
 
 MARK = "\N{SECTION SIGN}"  # stands around a parameter's name until a door has spelled it
 _MARKED = re.compile(f"{MARK}([a-z_]+){MARK}")

@@ -7,7 +7,6 @@ the faster one wins. A model's file is the largest in the best class of evidence
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.models import Model
@@ -16,6 +15,7 @@ from deployfit.quants.weights import FORMATS, Weights, nominal_bits
 from deployfit.speed import Speed
 from deployfit.tables import Row, Table
 from deployfit.units import gib, tps
+from deployfit.values import NamedTuple
 
 WORTH_A_LINE = 1.1  # times as fast: less is within what measurements differ by
 

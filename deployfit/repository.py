@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import param
 from deployfit.printable import printable
+from deployfit.values import NamedTuple
 
 OTHER = "other"
 GGUF = "GGUF"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.basis import Basis
 from deployfit.errors import DataError
@@ -26,6 +26,7 @@ from deployfit.layers.recurrent import DeltaNet, KimiDelta
 from deployfit.layers.tensor import Part
 from deployfit.quants.weights import EMBEDDINGS, WeightClass, Weights
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 GENERATIONS = (1, 2, 3, 4, 5, 6)  # of chips that were measured; a later one is taken for the last
 UNSEEN = ("chip", "architecture")  # what may be of a kind that nobody measured

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.errors import InputError
 from deployfit.estimate import Estimate, estimate
@@ -24,6 +24,7 @@ from deployfit.runtimes.runtime import DEVICE, Runtime
 from deployfit.speed import Rate, Speeds
 from deployfit.tables import Row, Table
 from deployfit.units import GIB
+from deployfit.values import NamedTuple
 from deployfit.verdict import RUNS, Verdict, verdict_at
 
 SPEEDS = ("decode", "decode_unstated", "decode_long", "prefill")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.apps import App
 from deployfit.basis import Basis
@@ -19,6 +19,7 @@ from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.runtime import MemoryPart, Runtime
 from deployfit.speed import Speed, Speeds
 from deployfit.units import MIB, gib
+from deployfit.values import NamedTuple
 
 
 class Verdict(Enum):

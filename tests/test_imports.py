@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "deployfit"
 # The rooms, from the ground up; a module is in the room with the longest name that fits. A room may import from those
 # before it, and its modules from each other without a circle.
 ROOMS = [
-    *("basis", "printable", "exit_codes", "parameters", "errors", "units", "tables"),
+    *("basis", "printable", "exit_codes", "values", "parameters", "errors", "units", "tables"),
     *("layers", "architectures", "models", "catalogue"),
     *("hardware", "apps", "notes", "formats", "vision"),
     *("quants.weights", "runtimes", "quants", "words", "quants.shelf", "quants.lookup"),
@@ -159,6 +159,12 @@ def test_only_some_import_what_comes_from_outside(module: str) -> None:
         assert package not in outer or room(module) in rooms, package
     if room(module) not in TOUCHES_THE_MACHINE:
         assert outer & THE_MACHINE == set()
+
+
+@EVERY
+def test_named_tuples_are_those_that_are_made_fast(module: str) -> None:
+    named = {name for node, when in import_nodes(tree(module)) if when != TYPES for name in names_of(node)}
+    assert "typing.NamedTuple" not in named or module == "tables", "a generic one is typing's; else import it of values"
 
 
 @EVERY

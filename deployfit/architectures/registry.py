@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from deployfit.architectures.numbers import Numbers
 from deployfit.errors import DataError, InputError, quoted
 from deployfit.layers.blueprint import Blueprint
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     from deployfit.architectures.gguf_numbers import Scalar, Shapes

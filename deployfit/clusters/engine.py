@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from deployfit.hardware.cluster import Cluster
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.runtime import MemoryPart
+from deployfit.values import NamedTuple
 
 PIPELINE = "pipeline"  # each machine has some of the layers
 TENSOR = "tensor"  # each machine has a part of every layer

@@ -9,7 +9,6 @@ mlx-lm of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.catalogue import rows
 from deployfit.clusters.commands import exo_commands
@@ -29,6 +28,7 @@ from deployfit.runtimes.mlx.settings import MlxSettings
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.tables import Row, Table
 from deployfit.units import gib
+from deployfit.values import NamedTuple
 
 NO_ROOM = "No cycles found with sufficient memory"
 NO_PIPELINE = ("gemma4", "gemma4_unified")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.catalogue import rows
 from deployfit.models import Model
 from deployfit.quants.weights import Weights
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 
 class Card(NamedTuple):

@@ -9,7 +9,6 @@ layers. Source: mlx-lm 0.32.2 (utils.py:700-820, models/pipeline.py, `shard()` o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.catalogue import rows
 from deployfit.clusters.commands import mlx_commands
@@ -23,6 +22,7 @@ from deployfit.runtimes.mlx.engine import RUNTIME
 from deployfit.runtimes.mlx.settings import NAME, MlxSettings
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 VERSION = "mlx-lm 0.32.2"
 HERE = Options()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 ALWAYS, UNEVEN, THREE, LOAD = "", "uneven", "three", "load"
 CONDITIONS = (ALWAYS, UNEVEN, THREE, LOAD)

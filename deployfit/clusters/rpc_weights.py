@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.clusters.engine import Asked
 from deployfit.clusters.rpc_layers import devices_of_layers
@@ -16,6 +15,7 @@ from deployfit.runtimes.llamacpp.kinds import kinds_of
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.runtimes.llamacpp.tensors import ALIGNMENT
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 WITH_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")
 ROTATIONS = ("rope_freqs", "rope_factors_long", "rope_factors_short")  # each device has its own

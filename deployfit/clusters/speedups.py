@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 MIXTURE, DENSE = "mixture", "dense"
 

@@ -8,13 +8,13 @@ that make heads and hidden widths by rows, those that read them by columns. Sour
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint, Layer, Mixer
 from deployfit.layers.recurrent import DeltaNet, Mamba2
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.quants.weights import WeightClass, Weights
+from deployfit.values import NamedTuple
 
 BY_ROWS = frozenset(
     {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.basis import Basis
 from deployfit.clusters.engine import Asked, ClusterEngine, Division
@@ -13,6 +13,7 @@ from deployfit.hardware.machine import Machine
 from deployfit.quants.weights import Quant, Weights
 from deployfit.runtimes.registry import runtime
 from deployfit.runtimes.runtime import MemoryPart, Runtime
+from deployfit.values import NamedTuple
 from deployfit.verdict import Verdict, verdict_at
 
 ORDER = list(Verdict)

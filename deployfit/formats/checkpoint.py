@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby
 from math import prod
-from typing import NamedTuple
 
 from deployfit.errors import unknown
 from deployfit.formats.checkpoint_names import EXPERT, Names
@@ -18,6 +17,7 @@ from deployfit.formats.safetensors import Block, Run, Stored, in_written_order, 
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 FP8_BLOCK = 128
 GPTQ_GROUP = 128

@@ -7,10 +7,10 @@ that no row names goes by its role; only the size of a file's header depends on 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 ANY = "*"  # the model_type of rows that hold for all
 LAYER = "*"

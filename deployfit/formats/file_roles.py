@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from deployfit.formats.checkpoint_names import ANY, LAYER, LAYERS, TOWER, NameRow
 from deployfit.layers.tensor import OUTSIDE, Part
+from deployfit.values import NamedTuple
 
 UNKNOWN = "unknown"
 VISION = "vision"  # the role of all that belongs to a tower

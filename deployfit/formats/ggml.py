@@ -6,7 +6,7 @@ bits per weight are for display only.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from deployfit.values import NamedTuple
 
 
 class TensorType(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
 
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.layers.attention import Attention, LatentAttention
@@ -16,6 +15,7 @@ from deployfit.layers.blueprint import Blueprint, Mixer
 from deployfit.layers.recurrent import DeltaNet, KimiDelta, Mamba2
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 ALIGNMENT = 32  # general.alignment: where the data part and each tensor in it begin
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from deployfit.formats.gguf import ALIGNMENT, GgufSource, tensor_data_bytes
 from deployfit.formats.gguf_recipes import TypedClass
 from deployfit.tables import Table
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 
 class TokenizerRow(NamedTuple):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.errors import DataError, quoted
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.formats.untrusted import MOST_COUNT, MOST_TENSORS, NeedMore, Prefix, Span, first_bytes
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 __all__ = ["FileTensor", "GgufHeader", "NeedMore", "Scalar", "read_header"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
 
 from deployfit.errors import DataError, InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.formats.gguf import EMBEDDING, NEVER_QUANTIZED, OUTPUT, GgufClass, GgufSource, Place
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 DEFAULT = "*"
 STACKS = "experts"  # any stack of matrices, whatever its category

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError, unknown
 from deployfit.formats.checkpoint_names import Names
@@ -20,6 +20,7 @@ from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.parameters import param
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     from deployfit.architectures.registry import ArchitectureRow

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import prod
-from typing import NamedTuple
 
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.formats.gguf import ALIGNMENT
@@ -16,6 +15,7 @@ from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import Part
 from deployfit.layers.vision import VisionTower
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 # Key-values (with the scores of 248,320 tokens, which llama.cpp does not write) and the manifest's small layers,
 # as in the 4B; the 9B and the 27B come out 11 and 45 bytes too small. An array has an entry per layer.

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from math import prod
-from typing import NamedTuple
 
 from deployfit.layers.blueprint import Layer, layer_tensors
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.layers.vision import VisionTower
 from deployfit.units import GIB
+from deployfit.values import NamedTuple
 
 LENGTH_BYTES = 8
 METADATA_BYTES = len('{"__metadata__":{"format":"mlx"}}')

@@ -11,7 +11,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 from deployfit.errors import DataError, quoted
 from deployfit.formats.untrusted import (
@@ -23,6 +23,7 @@ from deployfit.formats.untrusted import (
     first_bytes,
     whole_number,
 )
+from deployfit.values import NamedTuple
 
 __all__ = ["NeedMore", "StoredTensor", "read_header"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.errors import DataError, quoted
+from deployfit.values import NamedTuple
 
 MOST_HEADER_BYTES = 64_000_000  # the largest GGUF headers of 2026 have some 20 MB
 MOST_TENSORS = 65_536

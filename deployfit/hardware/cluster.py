@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import NamedTuple
 
 from deployfit.hardware.machine import Machine
+from deployfit.values import NamedTuple
 
 
 class Cluster(NamedTuple):

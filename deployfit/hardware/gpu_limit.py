@@ -7,7 +7,6 @@ replaces it with exactly N MiB until the next restart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError, quoted
@@ -15,6 +14,7 @@ from deployfit.hardware.mac import Mac
 from deployfit.parameters import param
 from deployfit.tables import Row, Table
 from deployfit.units import GIB, KIB, MIB, ceil_to, gib
+from deployfit.values import NamedTuple
 
 PAGE = 16 * KIB  # of Apple silicon; observed limits are whole pages, rounded up
 

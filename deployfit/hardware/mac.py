@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.tables import Row, Table
 from deployfit.units import GIB
+from deployfit.values import NamedTuple
 
 
 class Mac(NamedTuple):

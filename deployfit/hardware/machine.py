@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.hardware.gpu_limit import SYSTEM_RESERVE, GpuLimit, highest_raised_limit
 from deployfit.hardware.mac import Mac
 from deployfit.units import MIB
+from deployfit.values import NamedTuple
 
 GPU_RESERVE = 1024 * MIB  # below the GPU limit: the margin of llama.cpp's --fit, and of ggml-org's Llama app
 

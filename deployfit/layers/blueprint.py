@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.feed import Experts, Mlp
 from deployfit.layers.recurrent import DeltaNet, KimiDelta, Mamba2, ShortConvolution
 from deployfit.layers.tensor import OUTSIDE, Part, Tensor
 from deployfit.layers.vision import VisionTower
+from deployfit.values import NamedTuple
 
 Mixer = Attention | LatentAttention | DeltaNet | KimiDelta | Mamba2 | ShortConvolution
 Recurrent = DeltaNet | KimiDelta | Mamba2 | ShortConvolution

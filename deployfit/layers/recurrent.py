@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.layers.tensor import Roles
+from deployfit.values import NamedTuple
 
 
 class DeltaNet(NamedTuple):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from math import prod
-from typing import NamedTuple
+
+from deployfit.values import NamedTuple
 
 
 class Part(Enum):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.errors import DataError, DeployfitError, InputError, quoted, unknown
 from deployfit.parameters import Parameter, param, python
@@ -17,6 +17,7 @@ from deployfit.questions.question import Question
 from deployfit.report.document import Document
 from deployfit.schema.kinds import FLAG, TEXT, TEXTS, Schema
 from deployfit.schema.schema import schema_of
+from deployfit.values import NamedTuple
 
 TOOLS: Sequence[str] = ("fit", "recommend", "plan", "quants", "models", "macs", "verify", "here")
 OF_SCREENS = ("brief", "explain", "exit_code")  # what an agent has no use for

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.measured.naming import named_model
 from deployfit.models import Model
 from deployfit.quants.weights import Quant
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 PARTS = ("kv_cache", "recurrent_state", "compute_buffer", "peak", "footprint")  # what logs state of a run's memory
 KINDS = ("speed", "decode", "prefill", "memory", "verdict", *PARTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.errors import InputError
 from deployfit.measured.free_text import (
@@ -24,6 +24,7 @@ from deployfit.quants.weights import Quant
 from deployfit.runtimes import registry
 from deployfit.tables import Row, Table
 from deployfit.units import GB, GIB, MIB
+from deployfit.values import NamedTuple
 
 
 class MemoryRow(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.hardware.mac import Mac, MacRow, find_chip
 from deployfit.measured.free_text import (
@@ -21,6 +20,7 @@ from deployfit.measured.subject import engines, read_subject
 from deployfit.models import Model
 from deployfit.tables import Row, Table
 from deployfit.units import GIB
+from deployfit.values import NamedTuple
 
 
 class SpeedRow(NamedTuple):

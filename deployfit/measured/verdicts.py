@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.errors import InputError
 from deployfit.hardware.gpu_limit import LimitRow, default_limit, parse_macos, raised_limit
@@ -27,6 +27,7 @@ from deployfit.parameters import python
 from deployfit.runtimes import registry
 from deployfit.tables import Row, Table
 from deployfit.units import GIB
+from deployfit.values import NamedTuple
 from deployfit.words.numbers import wired_limit
 
 VERDICT_COLUMNS = [

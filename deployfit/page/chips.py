@@ -5,7 +5,7 @@ The amounts and the seconds are those of `deployfit.speed`; the page multiplies 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.basis import Basis
 from deployfit.estimate import Estimate
@@ -14,6 +14,7 @@ from deployfit.models import Model
 from deployfit.quants.weights import Weights
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Speeds, chip_seconds, work_of
+from deployfit.values import NamedTuple
 
 MANY = 10**15  # bytes: a cache so large that nothing but it counts, so that no interval ends at what the memory gives
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import deployfit
 from deployfit.errors import InputError
@@ -20,6 +20,7 @@ from deployfit.page.curves import Contexts, Curves, curves_of
 from deployfit.page.files import OPTIONS, VISION, options_of
 from deployfit.runtimes import registry
 from deployfit.sources.parallel import in_parallel
+from deployfit.values import NamedTuple
 
 Run = Curves | str  # or why the runtime refuses
 MOST_PROCESSES = 16

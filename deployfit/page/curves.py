@@ -6,12 +6,13 @@ A context is counted in steps, the runtime's own (`context_step`); the last step
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.errors import InputError
 from deployfit.models import Model
 from deployfit.quants.weights import Options
 from deployfit.runtimes.runtime import MemoryPart, Runtime
+from deployfit.values import NamedTuple
 
 
 class Kind(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.models import Model
@@ -18,6 +17,7 @@ from deployfit.questions.choices import published_files, rank_of
 from deployfit.questions.commands import next_step, repository_of
 from deployfit.questions.resolve import as_started, judge_of, machine_of, run_of, speeds
 from deployfit.runtimes import registry
+from deployfit.values import NamedTuple
 from deployfit.verdict import Answer, Judge
 
 OPTIONS = (Options(), Options(mtp=True), Options(vision=True), Options(mtp=True, vision=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit import catalogue
 from deployfit.apps import APPS, App
 from deployfit.errors import InputError
 from deployfit.questions.resolve import Start, start_of
 from deployfit.runtimes import registry
+from deployfit.values import NamedTuple
 
 SLOTS = ("", "1", "2", "4")  # "": what the application chooses
 SLOTS_PARAMETER = "parallel"

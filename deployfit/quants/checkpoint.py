@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.basis import Basis
 from deployfit.formats.checkpoint import CheckpointRecipe, Source, checkpoint_runs
 from deployfit.models import Model
 from deployfit.quants.conventions import conventions
 from deployfit.quants.safetensors import safetensors_weights
 from deployfit.quants.weights import SAFETENSORS, Options, Weights
+from deployfit.values import NamedTuple
 
 
 def checkpoint_weights(model: Model, recipe: CheckpointRecipe) -> Weights:

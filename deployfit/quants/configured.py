@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
@@ -16,6 +15,7 @@ from deployfit.quants.mlx import check_options, mlx_source
 from deployfit.quants.quantization import Quantization
 from deployfit.quants.safetensors import safetensors_weights
 from deployfit.quants.weights import MLX, Options, Weights
+from deployfit.values import NamedTuple
 
 
 class ConfiguredQuant(NamedTuple):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from deployfit.architectures.registry import ArchitectureRow
 from deployfit.catalogue import architectures, rows
 from deployfit.formats.checkpoint_names import CHECKPOINT_NAMES, Names, names_of
 from deployfit.formats.mlx import SUPPORT
+from deployfit.values import NamedTuple
 
 
 class Conventions(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
@@ -18,6 +17,7 @@ from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.shipped import not_shipped
 from deployfit.quants.weights import GGUF, Options, WeightClass, Weights
+from deployfit.values import NamedTuple
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
@@ -24,6 +23,7 @@ from deployfit.parameters import param
 from deployfit.quants.conventions import conventions
 from deployfit.quants.safetensors import safetensors_weights
 from deployfit.quants.weights import MLX, Options, Weights
+from deployfit.values import NamedTuple
 
 
 def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.layers.tensor import Part
 from deployfit.quants.weights import FORMATS, GGUF
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 WHAT = ("file", "tensors", "repository")
 CONFIDENCES = ("high", "medium", "low")

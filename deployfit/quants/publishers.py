@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
@@ -28,6 +27,7 @@ from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSi
 from deployfit.quants.weights import ALIKE_PERCENT, FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
 from deployfit.tables import Row, Table
 from deployfit.units import gb
+from deployfit.values import NamedTuple
 
 ORIGINAL = "BF16"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.formats.mlx import GROUP_BYTES, Scheme
+from deployfit.values import NamedTuple
 
 MLX_BITS = (1, 2, 3, 4, 5, 6, 8)
 MLX_GROUPS = (16, 32, 64, 128)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.errors import InputError
@@ -17,6 +16,7 @@ from deployfit.printable import printable
 from deployfit.quants.quantization import NOT_SAID, Quantization
 from deployfit.quants.weights import EMBEDDINGS, Options, WeightClass, Weights
 from deployfit.units import GB
+from deployfit.values import NamedTuple
 
 PACKED = "U32"  # what MLX packs its numbers into
 PACKED_BITS = 32

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.catalogue import rows
 from deployfit.models import Model
 from deployfit.quants.weights import FORMATS
 from deployfit.tables import Row, Table
 from deployfit.units import gb
+from deployfit.values import NamedTuple
 
 
 class ShippedRow(NamedTuple):

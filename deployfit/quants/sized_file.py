@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.basis import Basis
 from deployfit.layers.tensor import Part
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.real_file import RealFile
 from deployfit.quants.weights import Options, Weights, scaled
+from deployfit.values import NamedTuple
 
 
 class SizedFile(NamedTuple):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.basis import Basis
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant, Weights
+from deployfit.values import NamedTuple
 
 
 class StandIn(NamedTuple):

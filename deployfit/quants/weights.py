@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from deployfit.basis import Basis
 from deployfit.layers.tensor import Part
 from deployfit.models import Model
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     from deployfit.vision.image import Image

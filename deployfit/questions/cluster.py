@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployfit import catalogue
 from deployfit.clusters import registry as clusters
@@ -27,6 +27,7 @@ from deployfit.questions.resolve import Start, context_of, judge_of, machine_of,
 from deployfit.questions.several import EXO, Together
 from deployfit.runtimes import registry
 from deployfit.units import GIB
+from deployfit.values import NamedTuple
 from deployfit.verdict import RUNS, Verdict
 from deployfit.words.macs import MAC_MODELS, machines_named
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit import catalogue
 from deployfit.quants import shelf
+from deployfit.values import NamedTuple
 from deployfit.verdict import Answer
 
 ON_THE_HUB = "hub:"

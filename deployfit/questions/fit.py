@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployfit import catalogue
 from deployfit.advice import Advice, advice_on, makeable
@@ -36,6 +36,7 @@ from deployfit.questions.resolve import (
 from deployfit.questions.several import EXO, EXO_RUNTIME, together_of
 from deployfit.questions.several import PARAMETERS as OF_SEVERAL
 from deployfit.runtimes import registry
+from deployfit.values import NamedTuple
 from deployfit.verdict import RUNS, Answer, Judge, Verdict
 
 if TYPE_CHECKING:

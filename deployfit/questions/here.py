@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployfit.errors import DeployfitError
 from deployfit.hardware.machine import Machine
@@ -14,6 +14,7 @@ from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, shown_progress, text_of
 from deployfit.questions.resolve import context_of, judge_of, machine_of, run_of, start_of
 from deployfit.sources.stored import StoredModel, stored_models
+from deployfit.values import NamedTuple
 from deployfit.verdict import Answer
 
 if TYPE_CHECKING:

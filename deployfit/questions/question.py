@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from deployfit.errors import InputError
 from deployfit.parameters import Parameter, param, python
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from deployfit import catalogue
 from deployfit.apps import APPS, DEFAULTS, RULE, App, app_of, check_typed, defaults_of, find_app
@@ -24,6 +24,7 @@ from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import DraftModel, Runtime
 from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds, drafting_of
 from deployfit.speed import by_runtime as coefficients_by_runtime
+from deployfit.values import NamedTuple
 from deployfit.verdict import Judge, Run
 from deployfit.words import numbers
 from deployfit.words.models import model_named

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from deployfit.hardware.mac import names_several
 from deployfit.parameters import Parameter
 from deployfit.questions.question import Text, text_of, texts
 from deployfit.questions.resolve import MAC_VARIABLE
+from deployfit.values import NamedTuple
 
 EXO, EXO_RUNTIME = "exo", "mlx"  # an engine for several Macs only, and the runtime on each of them
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
 from deployfit import catalogue
 from deployfit.errors import DeployfitError, InputError, quoted
@@ -27,6 +27,7 @@ from deployfit.questions.question import Answered, Question
 from deployfit.questions.resolve import find_model, machine_of, run_of, speeds_of, start_of
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Speed
+from deployfit.values import NamedTuple
 from deployfit.verdict import Run
 
 if TYPE_CHECKING:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
+
+from deployfit.values import NamedTuple
 
 NOTHING = "-"  # in a cell
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
-from typing import NamedTuple
 
 from deployfit.printable import printable
 from deployfit.report.document import Bar
 from deployfit.report.sizes import bar_labels, bar_sentence
+from deployfit.values import NamedTuple
 
 WIDTH, HEIGHT, STEP = 640, 34, 20
 ACROSS = 3  # names beside each other

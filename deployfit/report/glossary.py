@@ -6,7 +6,8 @@ import csv
 import os
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
+
+from deployfit.values import NamedTuple
 
 
 class Term(NamedTuple):

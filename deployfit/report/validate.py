@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from deployfit.measured.free_text import PARTS
 from deployfit.measured.speeds import LONGEST_SHORT_CONTEXT
@@ -22,6 +22,7 @@ from deployfit.validation import (
     Validation,
     VerdictCheck,
 )
+from deployfit.values import NamedTuple
 
 SCHEMA = "deployfit/validate/1"
 EMPTY: Mapping[str, Any] = dict.fromkeys(

@@ -6,10 +6,11 @@ A runtime is a folder here with `settings.py` (its parameters, and plain setting
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from deployfit.basis import Basis
 from deployfit.layers.blueprint import Blueprint
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     from deployfit.quants.weights import Options, Weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, get_type_hints
 
 from deployfit.checks import Review, Summary
 from deployfit.runtimes import registry
@@ -22,6 +22,7 @@ from deployfit.schema.kinds import (
     or_null,
 )
 from deployfit.schema.words import BASIS, WORDS
+from deployfit.values import NamedTuple
 
 SIZES = (
     "weights_bytes kv_cache_bytes recurrent_state_bytes compute_buffer_bytes metal_scratch_bytes output_bytes"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.schema.kinds import COUNT, FLAG, NUMBER, SIZE, TEXT, TEXTS, Schema, list_of, map_of, one_of
+from deployfit.values import NamedTuple
 from deployfit.verdict import Verdict
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from threading import Lock
-from typing import NamedTuple
 
 from deployfit.errors import DataError, HubError, InputError, quoted
 from deployfit.formats.gguf_reader import Scalar
@@ -16,6 +15,7 @@ from deployfit.quants.real_file import RealTensor
 from deployfit.repository import GGUF, FileGroup, RepoFile
 from deployfit.sources.listing import Listing, Progress, silent
 from deployfit.sources.parallel import in_parallel
+from deployfit.values import NamedTuple
 
 FIRST_BYTES = 64 * 1024
 FIRST_GGUF_BYTES = 256 * 1024  # of the shard that holds the vocabulary

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model
 from deployfit.quants.weights import Quant
 from deployfit.sources.listing import Progress, silent
+from deployfit.values import NamedTuple
 
 
 class Opened(NamedTuple):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import NamedTuple
 
 from deployfit.errors import DeployfitError
 from deployfit.printable import printable
@@ -14,6 +13,7 @@ from deployfit.sources.listing import Progress, silent
 from deployfit.sources.open import open_source
 from deployfit.sources.opened import Opened
 from deployfit.sources.store import Entry, Places, Store
+from deployfit.values import NamedTuple
 
 MOST_ENTRIES = 5_000  # in one store
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.errors import InputError
 from deployfit.hardware.mac import Mac
 from deployfit.parameters import param
 from deployfit.units import MIB
+from deployfit.values import NamedTuple
 
 KEYS = ("hw.memsize", "machdep.cpu.brand_string", "kern.osproductversion")
 WIRED_LIMIT_KEY = "iogpu.wired_limit_mb"

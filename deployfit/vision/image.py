@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from math import isqrt
-from typing import NamedTuple
 
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import param
+from deployfit.values import NamedTuple
 
 PHOTO = (4, 3)  # the shape of an image of which only the megapixels are known: most cameras'
 

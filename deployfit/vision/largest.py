@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isqrt
-from typing import NamedTuple
 
 from deployfit.layers.vision import VisionTower
+from deployfit.values import NamedTuple
 from deployfit.vision.resize import MARKERS, Limits, token_side
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil, floor, sqrt
 from struct import pack, unpack
-from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.layers.vision import VisionTower
 from deployfit.parameters import param
+from deployfit.values import NamedTuple
 from deployfit.vision.image import Image
 
 LLAMA_CPP_TOKENS = (8, 4096)  # a GGUF file says nothing of it: --image-min-tokens, --image-max-tokens

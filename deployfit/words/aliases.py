@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 NAME = "name"  # another name of the model
 TAG = "ollama"  # a tag of Ollama's library that means the model

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from deployfit.errors import InputError, quoted
 from deployfit.hardware.mac import Mac, MacRow
 from deployfit.parameters import param
 from deployfit.tables import Row, Table
 from deployfit.units import GIB
+from deployfit.values import NamedTuple
 from deployfit.words.text import LONGEST, cleaned
 
 MOST_MACHINES = 32

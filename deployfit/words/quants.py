@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import NamedTuple
 
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import param
 from deployfit.quants.weights import GGUF, MLX, SAFETENSORS
+from deployfit.values import NamedTuple
 from deployfit.words.text import cleaned
 
 FORMAT_WORDS = {"gguf": GGUF, "mlx": MLX, "safetensors": SAFETENSORS}

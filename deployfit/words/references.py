@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from deployfit.errors import InputError, quoted
+from deployfit.values import NamedTuple
 from deployfit.words.text import LONGEST, cleaned
 
 HUB = "hub"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from deployfit.values import NamedTuple
 from deployfit.words.aliases import SHAPE, AliasRow
 from deployfit.words.quants import FORMAT_WORDS, recognized
 from deployfit.words.text import key, means, undotted, words

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from deployfit.measured.logs.log import LoggedPart, cut_off
 from deployfit.runtimes.runtime import DEVICE, HOST
 from deployfit.units import MIB
+from deployfit.values import NamedTuple
 
 PARTS = ("weights", "context", "compute")  # what a row's numbers are
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.measured.logs.log import EngineLog
 from deployfit.tables import Row, Table
+from deployfit.values import NamedTuple
 
 
 class Cause(NamedTuple):

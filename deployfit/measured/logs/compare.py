@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.basis import Basis
 from deployfit.measured.logs.causes import Cause, reason_for
 from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart, LoggedSpeed, added, size
 from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart
 from deployfit.speed import Rate
+from deployfit.values import NamedTuple
 
 # Which parts of a prediction a logged figure is the sum of.
 SUMS: Mapping[str, Sequence[str]] = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+
+from deployfit.values import NamedTuple
 
 MOST_LINES = 1_500_000  # that are looked at
 MOST_CHARACTERS = 4_096  # of a line; the longest that says anything is a command line

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from deployfit.runtimes.runtime import DEVICE
 from deployfit.units import GB, GIB, KIB, MIB
+from deployfit.values import NamedTuple
 
 UNITS: Mapping[str, int] = {
     "B": 1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from deployfit.errors import InputError
 from deployfit.hardware.gpu_limit import GENERATIONS, LimitRow, default_limit
@@ -17,6 +16,7 @@ from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes import registry
 from deployfit.units import GIB, MIB
+from deployfit.values import NamedTuple
 
 SAME_PARAMS = 0.02  # parameters are printed with three digits, and a file may leave layers out
 

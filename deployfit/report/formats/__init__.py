@@ -6,11 +6,12 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import IO, NamedTuple
+from typing import IO
 
 from deployfit.errors import InputError, unknown
 from deployfit.parameters import param
 from deployfit.report.document import Document
+from deployfit.values import NamedTuple
 
 DEFAULT = "text"
 SUFFIXES = {"txt": "text", "md": "markdown", "xml": "junit", "htm": "html"}  # those that are not a format's name

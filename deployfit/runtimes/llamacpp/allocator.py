@@ -14,10 +14,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
 
 from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, NO_SCRATCH, NO_SLOT, Tensor
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 OPEN_END = 1 << 62
 MOST_CELLS = 1 << 40

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.layers.blueprint import Blueprint
 from deployfit.runtimes.llamacpp.caches import kv_tensor_type, sliding_limit, snapshots
 from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
 from deployfit.runtimes.llamacpp.settings import NO_METAL, LlamaCppSettings
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 CELLS = -1  # stands for the cells of one sequence's cache: a graph does not depend on how many there are
 

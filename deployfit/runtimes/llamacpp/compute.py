@@ -7,7 +7,6 @@ contexts, see `metal`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.runtimes.llamacpp.allocator import CELL_BLOCK, Curve, compiled
@@ -19,6 +18,7 @@ from deployfit.runtimes.llamacpp.kinds import NO_END, kinds_of
 from deployfit.runtimes.llamacpp.metal import least_metal_bytes, metal_attention_bytes, metal_bytes
 from deployfit.runtimes.llamacpp.settings import NO_METAL, LlamaCppSettings
 from deployfit.units import MIB
+from deployfit.values import NamedTuple
 
 
 class ComputeBuffers(NamedTuple):

@@ -6,11 +6,11 @@ Source: llama.cpp of 2026-10-01, tools/mtmd (clip.cpp, models/qwen2vl.cpp, model
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from deployfit.layers.vision import VisionTower
 from deployfit.runtimes.llamacpp.batch import F16_BYTES, F32_BYTES
 from deployfit.runtimes.llamacpp.tensors import Graph, Shape, Tensor
+from deployfit.values import NamedTuple
 
 POSITIONS = 4  # of each patch, 32-bit numbers: time, height, width and a spare one
 

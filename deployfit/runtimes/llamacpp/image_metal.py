@@ -8,9 +8,9 @@ kept until it is done (`keeping_inputs`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from deployfit.runtimes.llamacpp.tensors import Tensor
+from deployfit.values import NamedTuple
 
 FORWARD = 64  # so far ahead an operation is looked for
 MOVED = frozenset({"ADD", "CONT", "CPY", "MUL", "MUL_MAT", "NORM", "ROPE", "UNARY", "VIEW"})

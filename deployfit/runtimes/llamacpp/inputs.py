@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import NamedTuple
 
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
@@ -13,6 +12,7 @@ from deployfit.runtimes.llamacpp.caches import slides
 from deployfit.runtimes.llamacpp.kinds import Kinds, kinds_of
 from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, Shape
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 I32_BYTES = 4
 I64_BYTES = 8

@@ -7,12 +7,13 @@ Source: llama_model_base::load_tensors in llama.cpp's src/llama-model.cpp, llm_f
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.quants.weights import EMBEDDINGS
 from deployfit.runtimes.llamacpp.settings import EVERY_LAYER, MAPPED, LlamaCppSettings
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     from deployfit.quants.weights import WeightClass

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.parameters import Parameter, param
 from deployfit.units import ceil_to
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     from deployfit.runtimes.runtime import DraftModel

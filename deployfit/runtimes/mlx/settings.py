@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import Parameter, param
+from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
     from deployfit.runtimes.runtime import DraftModel

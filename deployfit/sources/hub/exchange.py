@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import NamedTuple
 
 import httpx2
 
 from deployfit import __version__
 from deployfit.errors import InputError
 from deployfit.sources.hub import build_hf_headers, constants, get_session
+from deployfit.values import NamedTuple
 
 MOST_REDIRECTS = 5
 MOST_SECONDS = 120.0  # for one body, however slowly it drips; 12 MB may come over a slow line

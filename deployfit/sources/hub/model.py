@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from deployfit.printable import printable
 from deployfit.quants.real_file import RealTensor
 from deployfit.quants.weights import Weights
@@ -14,6 +12,7 @@ from deployfit.sources.hub.client import HubClient
 from deployfit.sources.listing import Progress, silent
 from deployfit.sources.model_file import open_listing, weights_of
 from deployfit.sources.opened import How, Opened
+from deployfit.values import NamedTuple
 
 
 class RepositoryFiles:

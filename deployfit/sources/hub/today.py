@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from deployfit import catalogue
 from deployfit.checks import Review
@@ -29,6 +28,7 @@ from deployfit.sources.hub.client import HubClient
 from deployfit.sources.hub.model import RepositoryFiles, client
 from deployfit.sources.listing import Progress, silent
 from deployfit.sources.parallel import in_parallel
+from deployfit.values import NamedTuple
 
 
 class Today(NamedTuple):

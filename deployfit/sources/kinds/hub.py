@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from deployfit.errors import InputError, quoted
 from deployfit.sources.opened import How, Opened
+from deployfit.values import NamedTuple
 
 PREFIX = "hub:"
 _ADDRESS = re.compile(
