@@ -18,6 +18,7 @@ from deployfit.questions import MODULES
 MOST_SHOWN = 600  # characters of a complaint: room for every recipe's name
 MOST_FAULTS = 20
 DEBUG = "--debug"
+COMPLETE = "_DEPLOYFIT_COMPLETE"  # by which shells ask, as click has them do
 
 
 class Commands(click.Group):
@@ -49,6 +50,10 @@ def run(arguments: Sequence[str]) -> int:
     debug = DEBUG in arguments
     _prepare_streams()
     try:
+        if instruction := os.environ.get(COMPLETE):
+            from deployfit.cli.completion import complete
+
+            return complete(cli, COMPLETE, instruction)
         code = cli.main([word for word in arguments if word != DEBUG], prog_name="deployfit", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0

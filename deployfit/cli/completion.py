@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from click import Context, Parameter
+from click import Command, Context, Parameter
 
-from deployfit.errors import InputError
+from deployfit.errors import DeployfitError, InputError, quoted
+from deployfit.exit_codes import ANSWERED, BAD_INPUT
+
+
+def complete(cli: Command, variable: str, instruction: str) -> int:
+    """Print what a shell asks for in its environment: its script, or what completes a line; return the exit code.
+
+    Words that are no command complete to nothing. Whoever asks as no shell does is told so.
+    """
+    from click.shell_completion import shell_complete
+
+    try:
+        if shell_complete(cli, {}, "deployfit", variable, instruction) == 0:
+            return ANSWERED
+    except DeployfitError:
+        return BAD_INPUT  # in the middle of a line that somebody types
+    except (KeyError, ValueError):  # COMP_WORDS or COMP_CWORD is missing, or nothing that a shell writes
+        pass
+    raise InputError(f"{variable}={quoted(instruction)} is for shells, which complete words with it; unset it")
 
 
 def offered(ctx: Context, param: Parameter, incomplete: str) -> list[str]:
