@@ -17,7 +17,7 @@ from deployfit.models import Model
 from deployfit.page.chips import Interval, interval_of, seconds_of, work_of_model
 from deployfit.page.counting import Run, Task, counted, tasks_of
 from deployfit.page.curves import Kind, Piece
-from deployfit.page.files import MTP, VISION, File, Started, Variant, files_of, options_of, preferred
+from deployfit.page.files import MTP, STAND_IN, VISION, File, Started, Variant, files_of, options_of, preferred
 from deployfit.page.starts import SLOTS, SLOTS_PARAMETER, all_starts
 from deployfit.parameters import command_line
 from deployfit.questions.resolve import machine_of, speeds
@@ -202,7 +202,7 @@ class Figures:
             "runtime": registry.names().index(name),
             "step": engine.context_step(settings),
             "sequences": engine.sequences(settings),
-            "columns": engine.columns(settings),
+            "headline": engine.headline(settings.with_context(STAND_IN)).replace(f"{STAND_IN:,}", "{context}"),
         }
 
     def _memory(self, size: int) -> dict[str, Any]:

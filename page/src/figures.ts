@@ -59,7 +59,7 @@ export interface Settings {
   runtime: number;
   step: number;
   sequences: number;
-  columns: Record<string, string | number | boolean | null>;
+  headline: string; // of the settings in words, with a blank for the context
 }
 
 export type Kind = [name: string, label: string, basis: string, where: string, later: boolean, detail: string];

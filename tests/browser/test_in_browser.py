@@ -202,6 +202,8 @@ def difference(asked: Asked, shown: Mapping[str, Any], answer: Answer) -> str:
         abs(shown["rates"][name] / rate - 1) > 1e-8 for name, rate in rates.items()
     ):
         faults.append(f"speeds {shown['rates']} instead of {rates}")
+    if (said := answer.run.runtime.headline(answer.run.settings)) not in shown["said"]:
+        faults.append(f"the page does not say {said!r}")
     if shown["changes"]:
         faults.append(f"changed {shown['changes']}")
     return "; ".join(faults) and f"{asked.link}: {'; '.join(faults)}"

@@ -45,7 +45,7 @@ export function bar(answer: Answer): HTMLElement {
     const piece = el("span", { class: `piece fill-${colourOf(share.name)}`, title: `${share.label}: ${gib(share.nbytes)} GiB` });
     piece.style.left = percent(begin);
     piece.style.width = percent(share.nbytes);
-    if (share.nbytes > whole / 9) piece.append(el("span", {}, share.label));
+    if (share.nbytes > whole / 9) piece.append(el("span", {}, `${share.label} ${gib(share.nbytes)}`));
     track.append(piece);
     begin += share.nbytes;
   }

@@ -133,9 +133,7 @@ export class FormView {
   private usualSlots(question: Question): string {
     const place = this.answers.book.settings(question.app, question.kv, 0);
     if (place === undefined) return "as usual";
-    const { columns } = at(this.answers.book.figures.settings, place);
-    const number = columns.parallel ?? 1;
-    return `usual: ${number}${columns.kv_unified && Number(number) > 1 ? ", one cache" : ""}`;
+    return `usual: ${at(this.answers.book.figures.settings, place).sequences}`;
   }
 
   private files(question: Question): void {

@@ -46,7 +46,12 @@ export class MemoryView {
     );
     new ResizeObserver(() => this.resize()).observe(this.drawing);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
-    addEventListener("beforeprint", () => this.draw());
+    for (const event of ["beforeprint", "afterprint"]) {
+      addEventListener(event, () => {
+        document.documentElement.classList.toggle("printing", event === "beforeprint"); // paper is white
+        this.draw();
+      });
+    }
     this.details.addEventListener("toggle", () => this.tabulate());
   }
 
@@ -113,7 +118,7 @@ export class MemoryView {
         padding: [12, 16, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false, setScale: false }, points: { size: 6 } },
-        scales: { x: { time: false, range: [0, at(xs, xs.length - 1)] }, y: { range: [0, 1.06 * top] } },
+        scales: { x: { time: false, range: [0, at(xs, xs.length - 1)] }, y: { range: [0, 1.1 * top] } },
         axes: [
           { ...axis, splits: (u) => ticks(at(xs, xs.length - 1), u.width), values: (_, values) => values.map(shortTokens) },
           { ...axis, size: 44, values: (_, values) => values.map((value) => `${value}`) },
@@ -177,9 +182,10 @@ export class MemoryView {
     ctx.setLineDash([]);
     ctx.fillStyle = colour("--bad");
     ctx.font = `${12 * ratio}px system-ui, sans-serif`;
-    ctx.textAlign = "left";
+    const isLeft = x > bbox.left + bbox.width / 2; // away from the mark of the context
+    ctx.textAlign = isLeft ? "left" : "right";
     ctx.textBaseline = "bottom";
-    if (high > bbox.top) ctx.fillText(`GPU limit ${gib(limit)} GiB`, bbox.left + 6 * ratio, high - 3 * ratio);
+    if (high > bbox.top) ctx.fillText(`GPU limit ${gib(limit)} GiB`, isLeft ? bbox.left + 6 * ratio : bbox.left + bbox.width - 6 * ratio, high - 3 * ratio);
     ctx.restore();
   }
 

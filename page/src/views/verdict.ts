@@ -14,7 +14,7 @@ export function verdictSentence(answer: Answer): [string, string] {
   const spare = answer.limit.budget - answer.total;
   const over = answer.total - answer.limit.limit;
   const said: Record<string, [string, string]> = {
-    fits: ["Fits", `${gib(spare)} GiB to spare beside the reserve`],
+    fits: ["Fits", `${gib(spare)} GiB to spare`],
     tight: ["Tight", `${gib(-spare)} GiB into the reserve`],
     needs_raised_limit: ["Needs a raised limit", `${gib(over)} GiB over the GPU limit, which can be raised so far`],
     does_not_fit: ["Does not fit", `${gib(over)} GiB over the GPU limit`],
@@ -49,14 +49,16 @@ export class VerdictView {
     const app = at(book.figures.apps, question.app);
     const model = at(book.figures.models, question.model);
     const [lead, rest] = verdictSentence(answer);
+    const { headline } = at(book.figures.settings, questions.settings(question));
     fill(
       this.section,
       el("h2", { id: "asked" }, `${model.name} on ${macTitle(questions, question)}`),
-      el("p", { class: "aside" }, `${answer.file.name} in ${app.title} (${app.version}), ${whole(question.context)} tokens of context`),
+      el("p", { class: "aside" }, `${answer.file.name} in ${app.title} (${app.version}): ${headline.replace("{context}", whole(question.context))}`),
       el("p", { class: `verdict ${answer.verdict}` }, el("strong", { "data-verdict": answer.verdict }, lead), ` ${rest}`),
       bar(answer),
-      el("div", { class: "beside" }, this.table(answer), this.facts(answer)),
+      this.keys(answer),
       this.ways(answer),
+      el("div", { class: "beside" }, this.table(answer), this.facts(answer)),
       this.commands(answer),
     );
   }
@@ -73,7 +75,7 @@ export class VerdictView {
           { scope: "row" },
           el("span", { class: `swatch fill-${colours.get(kind[1]) ?? "other"}` }),
           kind[1],
-          kind[3] === "host" && kind[0] !== "weights" ? " (host)" : "",
+          kind[3] === "host" ? " (host)" : "",
           kind[5] ? el("small", {}, ` ${kind[5]}`) : "",
         ),
         el("td", {}, figure(nbytes, gib(nbytes), { "data-part": `${kind[0]}/${kind[3]}` })),
@@ -97,21 +99,29 @@ export class VerdictView {
     );
   }
 
+  // What is asked next, in a size that is read at a glance.
+  private keys(answer: Answer): HTMLElement {
+    const { largest, allocated, speed, variant, question } = answer;
+    const { trained } = at(this.answers.book.figures.models, question.model);
+    const reach = largest < allocated.most ? `of ${whole(allocated.most)}` : largest === trained ? "all that it was trained for" : "all that is of use";
+    const key = (title: string, said: Node | string, more: string) => el("div", {}, el("dt", {}, title), el("dd", {}, said, more ? el("small", {}, ` ${more}`) : ""));
+    return el(
+      "dl",
+      { class: "keys" },
+      key("Largest context", figure(largest, largest ? `${whole(largest)} tokens` : "none fits", { "data-largest": largest }), largest ? reach : ""),
+      speed
+        ? key("Speed", figure(speed.decode.tps, `${tps(speed.decode.tps)} tokens/s`, { "data-rate": "decode" }), `${tps(speed.decode.low)} to ${tps(speed.decode.high)}`)
+        : key("Speed", "not known", answer.noSpeed),
+      key("Download", `${gb(variant.fileBytes)} GB`, `${variant.bits.toFixed(2)} bits per weight`),
+    );
+  }
+
   private facts(answer: Answer): HTMLElement {
-    const { questions, book } = this.answers;
-    const { question, speed, variant, file } = answer;
-    const model = at(book.figures.models, question.model);
+    const { book } = this.answers;
+    const { question, speed, file } = answer;
     const items: [string, (Node | string)[]][] = [];
-    const most = answer.largest;
-    items.push([
-      "Largest context",
-      [
-        figure(most, most ? `${whole(most)} tokens` : "none fits", { "data-largest": most }),
-        most === 0 ? "" : most < answer.allocated.most ? `, of ${whole(answer.allocated.most)}` : most === model.trained ? ", all that it was trained for" : ", all that is of use",
-      ],
-    ]);
     if (speed) {
-      items.push(["Speed", [figure(speed.decode.tps, rated(speed.decode), { "data-rate": "decode" }), ` at the start; with the whole context before it `, figure(speed.full.tps, rated(speed.full), { "data-rate": "decode_full" })]]);
+      items.push(["Speed later", [figure(speed.full.tps, rated(speed.full), { "data-rate": "decode_full" }), ` with ${whole(question.context)} tokens before it`]]);
       const tokens = question.context;
       items.push(["Prompt", [`${whole(tokens)} tokens take ${duration(tokens / speed.prefill.tps)}: `, figure(speed.prefill.tps, rated(speed.prefill), { "data-rate": "prefill" })]]);
       if (speed.drafting) {
@@ -120,20 +130,18 @@ export class VerdictView {
       }
       items.push(["Speed known", [`${speed.basis}: four measurements in five lie in the intervals; ${speed.note}`]]);
       if (answer.verdict !== "fits" && answer.verdict !== "tight") items.push(["", ["speeds are those within the GPU limit; beyond it the Mac swaps and is far slower, or refuses"]]);
-    } else items.push(["Speed", [`not known: ${answer.noSpeed}`]]);
+    }
     const other = { ...question, macos: 1 - question.macos };
     const there = this.answers.limit(other);
     const verdict = this.answers.verdict(there, answer.total);
     items.push([at(book.figures.macos, other.macos)[1], [`lends ${gib(there.limit)} GiB: ${headline(verdict)}`]]);
-    items.push(["Download", [`${gb(variant.fileBytes)} GB, ${variant.bits.toFixed(2)} bits per weight`]]);
     for (const part of answer.later) items.push(["Later", [`up to ${gib(part.nbytes)} GiB of ${part.kind[1]} in use, not in the total`]]);
     if (answer.allocated.usual) items.push(["In use", [`${gib(answer.total + answer.allocated.usual)} GiB in all with one request at a time`]]);
     if (file.repo) {
       const address = `https://huggingface.co/${file.repo}`;
       items.push(["Where", [el("a", { href: address, rel: "noreferrer" }, file.repo)]]);
     }
-    const last = questions.memory(question);
-    return el("dl", { class: "facts", "data-memory": last }, ...items.flatMap(([name, said]) => [el("dt", {}, name), el("dd", {}, ...said)]));
+    return el("dl", { class: "facts" }, ...items.flatMap(([name, said]) => [el("dt", {}, name), el("dd", {}, ...said)]));
   }
 
   private ways(answer: Answer): HTMLElement | null {
