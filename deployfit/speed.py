@@ -19,6 +19,7 @@ from deployfit.errors import DataError
 from deployfit.estimate import Estimate
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware.mac import Mac, MacRow, find_chip
+from deployfit.kept import keep
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint, Layer, layer_tensors
 from deployfit.layers.feed import Experts
@@ -262,13 +263,10 @@ _shapes: dict[tuple[int, bool], tuple[Blueprint, _Shape]] = {}
 
 
 def _shape(blueprint: Blueprint, tail: bool) -> _Shape:
-    """Return it, made once for a blueprint, which is told by its identity: to hash one takes longer than this."""
+    """Return it, made once for a blueprint."""
     key = id(blueprint), tail
-    if len(_shapes) > MOST_SHAPES:
-        _shapes.clear()
-    if key not in _shapes:  # what is kept lives on, so that no other blueprint gets its identity
-        _shapes[key] = blueprint, _make_shape(blueprint, tail)
-    return _shapes[key][1]
+    found = _shapes.get(key)
+    return (found or keep(_shapes, key, (blueprint, _make_shape(blueprint, tail)), MOST_SHAPES))[1]
 
 
 def _make_shape(blueprint: Blueprint, tail: bool) -> _Shape:

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "deployfit"
 # The rooms, from the ground up; a module is in the room with the longest name that fits. A room may import from those
 # before it, and its modules from each other without a circle.
 ROOMS = [
-    *("basis", "printable", "exit_codes", "values", "parameters", "errors", "units", "tables"),
+    *("basis", "kept", "printable", "exit_codes", "values", "parameters", "errors", "units", "tables"),
     *("layers", "architectures", "models", "catalogue"),
     *("hardware", "apps", "notes", "formats", "vision"),
     *("quants.weights", "runtimes", "quants", "words", "quants.shelf", "quants.lookup"),

@@ -14,6 +14,7 @@ from deployfit.clusters.commands import llamacpp_commands
 from deployfit.clusters.engine import PIPELINE, Asked, Command, Division
 from deployfit.clusters.rpc_graph import DeviceBuffers, host_bytes
 from deployfit.clusters.rpc_weights import context_bytes, has_cache, has_state, placed_weights
+from deployfit.kept import keep
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model
 from deployfit.quants.weights import Quant, Weights
@@ -133,12 +134,11 @@ def _graph(blueprint: Blueprint, settings: LlamaCppSettings, division: Division)
             devices[index] = machine
     batch = batch_of(blueprint, settings)
     key = id(blueprint), batch, settings.kv_type_k, settings.kv_type_v, (*devices, division.output)
-    if key not in _graphs:  # what is kept lives on, so that no other blueprint gets its identity
-        if len(_graphs) >= MOST_GRAPHS:
-            del _graphs[next(iter(_graphs))]
+    found = _graphs.get(key)
+    if found is None:
         buffers = DeviceBuffers(blueprint, settings, [*devices, division.output], len(division.layers))
-        _graphs[key] = blueprint, buffers
-    return _graphs[key][1]
+        found = keep(_graphs, key, (blueprint, buffers), MOST_GRAPHS)
+    return found[1]
 
 
 def _part(

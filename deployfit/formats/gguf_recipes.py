@@ -8,7 +8,7 @@ what happens to rows of numbers that do not divide into blocks. Source: llama.cp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 
 from deployfit.errors import DataError, InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
@@ -252,7 +252,7 @@ def _holds(rule: Rule, given: Given) -> bool:
     return all(OF_THE_MODEL[name](given) for name in rule.of_model)
 
 
-@cache
+@lru_cache(maxsize=16_384)  # roles by patterns
 def _matches(role: str, pattern: str) -> bool:
     from fnmatch import fnmatchcase  # 4 ms that only a publisher's recipe should pay
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 from deployfit.architectures.registry import ArchitectureRow
 from deployfit.catalogue import architectures, rows
@@ -28,7 +28,7 @@ def mlx_tools(model_type: str) -> tuple[str, ...]:
     return dict(rows(SUPPORT)).get(model_type, ())
 
 
-@cache
+@lru_cache(maxsize=256)
 def conventions(model_type: str) -> Conventions:
     """Return the conventions of an architecture by its `model_type`; one without a row has those of all."""
     known = architectures().get(model_type)

@@ -11,6 +11,7 @@ from deployfit.errors import InputError
 from deployfit.formats.gguf import SHIPPED_EXPERTS, WITHOUT_DRAFTS, GgufSource
 from deployfit.formats.gguf_file import TOKENIZERS, KeyValues, file_bytes, header_bytes, key_values
 from deployfit.formats.gguf_recipes import RECIPES, Recipe, TypedClass, needs_imatrix, recipes_of, typed_classes
+from deployfit.kept import keep
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.models import Model
@@ -30,19 +31,16 @@ def gguf_recipes() -> Mapping[str, Recipe]:
     return recipes_of(rows(RECIPES))
 
 
+MOST_SOURCES = 256  # kept
 _sources: dict[tuple[int, bool], tuple[Blueprint, GgufSource]] = {}
 
 
 def gguf_source(model: Model, *, drafts: bool) -> GgufSource:
-    """Return the file that the quantizer reads, with the draft layers if wanted; made once for a blueprint.
-
-    Blueprints are told apart by identity: to hash one takes longer than to weigh it.
-    """
+    """Return the file that the quantizer reads, with the draft layers if wanted; made once for a blueprint."""
     blueprint = model.blueprint
     key = id(blueprint), drafts
-    if key not in _sources:  # what is kept lives on, so that no other blueprint gets its identity
-        _sources[key] = blueprint, GgufSource(blueprint, drafts=drafts)
-    return _sources[key][1]
+    found = _sources.get(key)
+    return (found or keep(_sources, key, (blueprint, GgufSource(blueprint, drafts=drafts)), MOST_SOURCES))[1]
 
 
 def gguf_weights(model: Model, recipe: Recipe, *, imatrix: bool, mtp: bool) -> Weights:

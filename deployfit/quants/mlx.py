@@ -18,6 +18,7 @@ from deployfit.formats.mlx import (
     mlx_runs,
     tower_params,
 )
+from deployfit.kept import keep
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.conventions import conventions
@@ -43,20 +44,20 @@ def mlx_weights(model: Model, recipe: MlxRecipe, *, vision: bool) -> Weights:
     return safetensors_weights(recipe.name, MLX, runs, source.text_params + tower, Basis.EXACT, notes)
 
 
-_kept: dict[tuple[int, tuple[str, ...]], MlxSource] = {}
+MOST_SOURCES = 128  # kept
+_sources: dict[tuple[int, tuple[str, ...]], MlxSource] = {}
 
 
 def mlx_source(model: Model) -> MlxSource:
-    """Return a model as MLX loads it, found by its blueprint's identity: to hash one takes longer than to weigh it.
-
-    What is kept keeps its blueprint, so that no other has its identity.
-    """
+    """Return a model as MLX loads it; made once for a blueprint."""
     key = id(model.blueprint), model.row.float32_roles
-    if key not in _kept:
+    found = _sources.get(key)
+    if found is None:
         known = conventions(model.blueprint.model_type)
         tower = 0 if model.blueprint.vision else tower_params(model.name, model.blueprint.hidden, rows(TOWERS))
-        _kept[key] = MlxSource(model.blueprint, known.mlx_names, known.architecture, model.row.float32_roles, tower)
-    return _kept[key]
+        made = MlxSource(model.blueprint, known.mlx_names, known.architecture, model.row.float32_roles, tower)
+        found = keep(_sources, key, made, MOST_SOURCES)
+    return found
 
 
 def _check(model: Model, recipe: MlxRecipe, tool: str) -> MlxSource:

@@ -16,6 +16,7 @@ from deployfit.catalogue import rows
 from deployfit.errors import InputError, unknown
 from deployfit.formats import checkpoint, mlx
 from deployfit.formats.gguf_recipes import GENERATIONS, LayerLists, Rule, of_generation, parse_rule
+from deployfit.kept import keep
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.models import ORIGINAL_BYTES, Model
@@ -427,14 +428,14 @@ class PublishedQuant(NamedTuple):
         )
 
 
-_PARAMS: dict[int, tuple[Blueprint, Mapping[Part, int]]] = {}  # by identity, as what is counted
+MOST_COUNTED = 256  # kept
+_counted: dict[int, tuple[Blueprint, Mapping[Part, int]]] = {}
 
 
 def _params(blueprint: Blueprint) -> Mapping[Part, int]:
     """Return how many numbers each part has."""
-    if id(blueprint) not in _PARAMS:
-        _PARAMS[id(blueprint)] = blueprint, _counts(blueprint)
-    return _PARAMS[id(blueprint)][1]
+    found = _counted.get(id(blueprint))
+    return (found or keep(_counted, id(blueprint), (blueprint, _counts(blueprint)), MOST_COUNTED))[1]
 
 
 def _counts(blueprint: Blueprint) -> Mapping[Part, int]:

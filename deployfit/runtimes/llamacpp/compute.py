@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deployfit.kept import keep
 from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.runtimes.llamacpp.allocator import CELL_BLOCK, Curve, compiled
 from deployfit.runtimes.llamacpp.batch import F32_BYTES, Batch, batch_of, last_cells
@@ -109,12 +110,12 @@ class ModelBuffers:
 
     def _curves_of(self, batch: Batch) -> tuple[Curve, Curve]:
         """Return the buffer as a line over cells, and over blocks of cells with the scratch in it."""
-        if batch not in self._curves:
-            if len(self._curves) >= MOST_CURVES:
-                del self._curves[next(iter(self._curves))]
+        found = self._curves.get(batch)
+        if found is None:
             program = compiled(self.graph(batch).nodes)
-            self._curves[batch] = Curve(program), Curve(program.with_scratch() if program.scratch else program)
-        return self._curves[batch]
+            found = Curve(program), Curve(program.with_scratch() if program.scratch else program)
+            keep(self._curves, batch, found, MOST_CURVES)
+        return found
 
 
 def _is_metal(batch: Batch) -> bool:
@@ -127,13 +128,8 @@ _models: dict[int, ModelBuffers] = {}
 
 
 def buffers_of(blueprint: Blueprint) -> ModelBuffers:
-    """Return the buffers of a model; the blueprint itself is the key, for a hash of all its layers takes long."""
-    found = _models.get(id(blueprint))
-    if found is None:
-        if len(_models) >= MOST_MODELS:
-            del _models[next(iter(_models))]
-        found = _models[id(blueprint)] = ModelBuffers(blueprint)
-    return found
+    """Return the buffers of a model, made once."""
+    return _models.get(id(blueprint)) or keep(_models, id(blueprint), ModelBuffers(blueprint), MOST_MODELS)
 
 
 CYCLE = 6  # addresses recur after one, two or three periods of the layers

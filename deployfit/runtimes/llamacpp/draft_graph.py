@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from deployfit.kept import keep
 from deployfit.layers.attention import LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.runtimes.llamacpp.batch import Batch
@@ -87,8 +88,4 @@ _models: dict[int, tuple[Blueprint, DraftBuffers]] = {}
 def draft_buffers_of(blueprint: Blueprint) -> DraftBuffers:
     """Return the buffers of the context that drafts with a model's MTP layer."""
     found = _models.get(id(blueprint))
-    if found is None:
-        if len(_models) >= MOST_MODELS:
-            del _models[next(iter(_models))]
-        found = _models[id(blueprint)] = blueprint, DraftBuffers(blueprint)
-    return found[1]
+    return (found or keep(_models, id(blueprint), (blueprint, DraftBuffers(blueprint)), MOST_MODELS))[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployfit.kept import keep
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint, Mixer, Recurrent
 
@@ -48,10 +49,5 @@ _models: dict[int, Kinds] = {}
 
 
 def kinds_of(blueprint: Blueprint) -> Kinds:
-    """Return the kinds of a model; the blueprint itself is the key, for a hash of all its layers takes long."""
-    found = _models.get(id(blueprint))
-    if found is None:
-        if len(_models) >= MOST_MODELS:
-            del _models[next(iter(_models))]
-        found = _models[id(blueprint)] = Kinds(blueprint)
-    return found
+    """Return the kinds of a model, made once."""
+    return _models.get(id(blueprint)) or keep(_models, id(blueprint), Kinds(blueprint), MOST_MODELS)

@@ -1,0 +1,24 @@
+"""What is made once and kept, but not for ever: a process may live long and be asked about many models."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def keep(store: dict[K, V], key: K, value: V, most: int) -> V:
+    """Keep a value and return it; the oldest go, so that there are `most` at the end.
+
+    Models are told apart by the identity of their blueprints, for a hash of all their layers takes longer than what is
+    kept takes to make. Such a value must hold its blueprint, so that no other gets its identity.
+
+    >>> store = {1: "a", 2: "b"}
+    >>> keep(store, 3, "c", 2), store
+    ('c', {2: 'b', 3: 'c'})
+    """
+    while len(store) >= most:
+        store.pop(next(iter(tuple(store))), None)  # a copy: other threads keep things too
+    store[key] = value
+    return value
