@@ -20,7 +20,7 @@ from deployfit.models import MODELS, ModelRow
 from deployfit.parameters import command_line
 from deployfit.tables import Table
 from deployfit.units import GIB, MIB
-from deployfit.words.aliases import ALIASES, SHAPE
+from deployfit.words.aliases import ALIASES, AliasRow
 from deployfit.words.macs import MAC_MODELS, mac_named, machines_named, macs_meant
 from deployfit.words.models import model_named
 from deployfit.words.named import Named, PublishedName
@@ -131,9 +131,7 @@ def test_what_is_ambiguous_or_unknown_in_the_list() -> None:
     assert said.startswith("--mac 'Mac Studio' may be M1 Max 32, 64; M1 Ultra 64, 128; M2 Max 32, 64, 96; ")
     assert refusal(lambda: mac("M4 Max 24")) == "no M4 Max with 24 GB; it was sold with 36, 48, 64, 128 GB"
     assert not quant_words("Q9_K").known
-    said = refusal(lambda: named("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B"))
-    assert "it has the shape of Qwen2.5-Coder-32B" in said
-    assert "hub:deepseek-ai/DeepSeek-R1-Distill-Qwen-32B" in said
+    assert named("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B").model == "DeepSeek-R1-Distill-Qwen-32B"
 
 
 # Every name of the catalogue
@@ -239,6 +237,12 @@ def test_a_beginning_with_the_size_is_enough() -> None:
         ("models--unsloth--Qwen3.5-27B-GGUF", Named("Qwen3.5-27B", None, "GGUF", "unsloth")),
         ("qwen3.5:9b-q8_0", Named("Qwen3.5-9B", "Q8_0", "GGUF", "ollama")),
         ("qwen3.5:latest", Named("Qwen3.5-9B", "Q4_K_M", "GGUF", "ollama")),
+        ("deepseek-r1:32b", Named("DeepSeek-R1-Distill-Qwen-32B", "Q4_K_M", "GGUF", "ollama")),
+        ("ollama.com/library/deepseek-r1", Named("DeepSeek-R1-0528-Qwen3-8B", None, "GGUF", "ollama")),
+        (
+            "bartowski/DeepSeek-R1-Distill-Llama-70B-GGUF:Q4_K_M",
+            Named("DeepSeek-R1-Distill-Llama-70B", "Q4_K_M", "GGUF", "bartowski"),
+        ),
         ("library/qwen3.5:35b-a3b", Named("Qwen3.5-35B-A3B", "Q4_K_M", "GGUF", "ollama")),
         ("gemma3:27b-it-qat", Named("Gemma-3-27B", "Q4_0", "GGUF", "ollama")),
         ("gpt-oss:20b", Named("gpt-oss-20b", "MXFP4", "GGUF", "ollama")),
@@ -278,7 +282,7 @@ def test_a_file_of_another_model_than_its_repository_is_neither() -> None:
 
 def test_a_size_behind_the_colon_is_no_recipe() -> None:
     assert named("frob/qwen3.5-instruct:4b") == Named("Qwen3.5-4B", owner="frob")
-    for text in ("unsloth/Qwen3.5-27B-GGUF:9b", "unsloth/DeepSeek-R1-GGUF:14b", "deepseek-r1:14b"):
+    for text in ("unsloth/Qwen3.5-27B-GGUF:9b", "unsloth/DeepSeek-R1-GGUF:9b", "deepseek-r1:9b"):
         assert "no model" in refusal(lambda text=text: named(text))
 
 
@@ -371,15 +375,9 @@ def test_every_row_of_names_is_of_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("row", rows(ALIASES), ids=lambda row: row.name)
-def test_every_row_of_names_is_read(row: object) -> None:
-    name, model, kind, quant, repo = row  # type: ignore[misc]
-    if kind == SHAPE:
-        said = refusal(lambda: named(name))
-        assert f"it has the shape of {model}" in said
-        assert f"hub:{repo}," in said
-    else:
-        found = named(name)
-        assert (found.model, found.quant if quant else "") == (model, quant)
+def test_every_row_of_names_is_read(row: AliasRow) -> None:
+    found = named(row.name)
+    assert (found.model, found.quant if row.quant else "") == (row.model, row.quant)
 
 
 def test_rows_of_names_have_a_source() -> None:

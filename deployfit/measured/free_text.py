@@ -78,7 +78,7 @@ def check_length(row: Iterable[object]) -> None:
 
 
 def read_model(text: str, models: Mapping[str, Model]) -> Model:
-    """Return the catalogue's model that a text names, however it is written, or that has the shape of what it names.
+    """Return the catalogue's model that a text names, however it is written.
 
     >>> from deployfit.catalogue import models
     >>> read_model("hf.co/unsloth/Qwen3.6-35B-A3B-GGUF", models()).name
@@ -86,7 +86,7 @@ def read_model(text: str, models: Mapping[str, Model]) -> Model:
     >>> read_model("gemma4:26b-mlx", models()).name
     'Gemma-4-26B-A4B'
     >>> read_model("devstral:24b", models()).name
-    'Mistral-Small-3.2-24B'
+    'Devstral-Small-2507'
     """
     found = model_within(text, models) or models.get(named_model(text))
     if found is None:

@@ -11,22 +11,16 @@ from deployfit.models import MODELS
 
 @lru_cache(maxsize=2048)
 def named_model(text: str) -> str:
-    """Return the name of the model that a text means or has the shape of, "" if that is none or several.
+    """Return the name of the model that a text means, "" if that is none or several.
 
     >>> named_model("qwen2.5-coder:14b"), named_model("DeepSeek-R1-Distill-Qwen-14B-Q4_K_M.gguf"), named_model("yi-9b")
-    ('Qwen2.5-14B', 'Qwen2.5-14B', '')
+    ('Qwen2.5-14B', 'DeepSeek-R1-Distill-Qwen-14B', '')
     """
     from deployfit.quants.publishers import PUBLISHERS  # what a text that names its model plainly need not pay for
     from deployfit.words.aliases import ALIASES
     from deployfit.words.reader import Reader
-    from deployfit.words.spellings import endings
-    from deployfit.words.text import words
 
     try:
-        reader = Reader(text, rows(MODELS), rows(PUBLISHERS), rows(ALIASES), tuple)
-        return reader.named().model
+        return Reader(text, rows(MODELS), rows(PUBLISHERS), rows(ALIASES), tuple).named().model
     except InputError:
-        pass
-    name = text.removesuffix(".gguf").rpartition("/")[2]
-    shapes = (reader.spellings.shape(rest) for rest, _ in endings(words(name)))
-    return next((alias.model for alias in shapes if alias), "")
+        return ""

@@ -154,7 +154,9 @@ def fit(
             if value:
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
-        names, about = names or _said_quant(said), about_name(said)
+        names = names or _said_quant(said)
+        said = said if names else _with_files(found, said)
+        about = about_name(said)
         publisher = publisher or (said.publisher if not names else None)
         others = names or publisher or own or imatrix
         packed = None if catalog is None or others else _packed(catalog, found)
@@ -198,6 +200,16 @@ def _said_quant(said: Named) -> list[str]:
     except InputError:
         own = own_alike(said.quant or "", said.format or GGUF)
         return [own.name] if own else []
+
+
+def _with_files(model: Model, said: Named) -> Named:
+    """Return what a name says, its publisher among the others where no file of his is known."""
+    from deployfit.questions.choices import published_files
+
+    known = (each.publisher for name in registry.formats() for each in published_files(model, name))
+    if said.publisher is None or said.publisher in known:
+        return said
+    return said._replace(publisher=None, owner=said.publisher)
 
 
 def about_name(said: Named) -> str:

@@ -1,4 +1,4 @@
-"""Names of models that no rule makes from the catalogue's: Ollama's library, other spellings, models of one shape."""
+"""Names of models that no rule makes from the catalogue's: Ollama's library, and other spellings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from deployfit.values import NamedTuple
 
 NAME = "name"  # another name of the model
 TAG = "ollama"  # a tag of Ollama's library that means the model
-SHAPE = "shape"  # another model whose text tensors have the shapes of this one
-KINDS = (NAME, TAG, SHAPE)
+KINDS = (NAME, TAG)
 
 
 class AliasRow(NamedTuple):
-    """A row of `data/names.csv`: a name, and the model of the catalogue that it means or has the shape of.
+    """A row of `data/names.csv`: a name, and the model of the catalogue that it means.
 
-    `quant` is the recipe of the file behind a tag of Ollama's. `repo` is where another model of the same shape is.
+    `quant` is the recipe of the file behind a tag of Ollama's. `repo` is the repository that it means, where that is
+    another one of the same numbers.
     """
 
     name: str

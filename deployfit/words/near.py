@@ -12,21 +12,17 @@ _SHORT_WORD = 2  # letters: another letter in it is another name (V3 and R3)
 _MOST_MEMBERS = 12
 
 
-def near(name: Sequence[str], known: Spellings) -> tuple[str, str]:
-    """Return what a message says of a name's neighbours, "" where it has none, and the repository of what it means."""
-    for rest, _ in endings(name):
-        alias = known.shape(rest)
-        if alias:
-            return f"; it has the shape of {alias.model}", alias.repo
+def near(name: Sequence[str], known: Spellings) -> str:
+    """Return what a message says of a name's neighbours, "" where it has none."""
     *_, (bare, _) = endings(name)
     for count in range(len(bare) - 1, 0, -1):
         models = known.models(bare[:count])
         if len(models) == 1:
-            return f": '{' '.join(bare[count:])}' sets it apart from {models[0].alias or models[0].model}", ""
+            return f": '{' '.join(bare[count:])}' sets it apart from {models[0].alias or models[0].model}"
     typos = [row.name for row in known.rows if any(is_typo(rest, words(row.name)) for rest, _ in endings(name))]
     if typos:
-        return f"; did you mean {' or '.join(typos[:3])}?", ""
-    return _family(name, known), ""
+        return f"; did you mean {' or '.join(typos[:3])}?"
+    return _family(name, known)
 
 
 def _family(name: Sequence[str], known: Spellings) -> str:

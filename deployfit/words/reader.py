@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 24  # models in a message
 QAT_RECIPE = "Q4_0"  # of Ollama's -qat tags: what quantization-aware training aims at
-_REVISIONS = ("main", "latest")
+LATEST = "latest"  # what Ollama takes where there is no tag
+_REVISIONS = ("main", LATEST)
 
 
 @lru_cache(maxsize=2)
@@ -52,8 +53,8 @@ class Reader:
     def named(self) -> Named:
         """Return what the text means."""
         name, tag, file = self._words()
-        if self.reference.host == OLLAMA and not tag and self.spellings.shape((*name, "latest")):
-            raise self._unknown((*name, "latest"))
+        if self.reference.host == OLLAMA and not tag and self._found((*name, LATEST)):
+            tag = (LATEST,)
         found = self._named(name, tag)
         if found is None:
             return self._beginning((*name, *tag))
@@ -123,15 +124,11 @@ class Reader:
                     raise self._ambiguous(found)
                 if found:
                     return found[0], ending
-            if self.spellings.shape(rest):
-                return None
         return None
 
     def _beginning(self, name: Sequence[str]) -> Named:
         """Return the one model whose name begins so, its size included; raise InputError for several or none."""
         for rest, ending in endings(name):
-            if self.spellings.shape(rest):
-                break
             found = self.spellings.beginning(rest)
             if len(found) == 1 and any(map(is_size, rest)):
                 return self._as_named(found[0], ending)
@@ -213,12 +210,12 @@ class Reader:
         """Return the error for a name that is no model's: what comes near it, and how to ask about it all the same."""
         from deployfit.words.near import near
 
-        hint, repo = near(name, self.spellings)
+        hint = near(name, self.spellings)
         end = "" if hint.endswith("?") else "."
-        return InputError(f"no model {quoted(self.text)} in the catalogue{hint}{end} {self._way_out(repo)}")
+        return InputError(f"no model {quoted(self.text)} in the catalogue{hint}{end} {self._way_out()}")
 
-    def _way_out(self, repo: str = "") -> str:
-        return f"For another model ask with hub:{self.reference.repository or repo or 'OWNER/NAME'}, or give its file"
+    def _way_out(self) -> str:
+        return f"For another model ask with hub:{self.reference.repository or 'OWNER/NAME'}, or give its file"
 
 
 def _without_revision(found: Reference) -> Reference:

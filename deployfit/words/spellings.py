@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from deployfit.values import NamedTuple
-from deployfit.words.aliases import SHAPE, AliasRow
+from deployfit.words.aliases import AliasRow
 from deployfit.words.quants import FORMAT_WORDS, recognized
 from deployfit.words.text import key, means, undotted, words
 
@@ -115,16 +115,13 @@ class Spellings:
     def __init__(self, rows: Sequence[ModelRow], aliases: Sequence[AliasRow]) -> None:
         self.rows = rows
         self._whole: _Index = {}
-        self._shapes: dict[str, AliasRow] = {}
         known = {row.name for row in rows}
         for row in rows:
             for spelling, alias in _spelled(row):
                 _note(self._whole, words(spelling), row.name, alias)
         for other in aliases:
-            if other.model in known and other.kind != SHAPE:
+            if other.model in known:
                 _note(self._whole, words(other.name), other.model, other.repo.rpartition("/")[2])
-            elif other.model in known:
-                self._shapes[undotted(key(words(other.name)))] = other
 
     @cached_property
     def _short(self) -> _Index:
@@ -139,7 +136,7 @@ class Spellings:
     def models(self, name: Sequence[str]) -> list[Known]:
         """Return the models that a whole name means: one or none, or several where it leaves out what parts them."""
         typed = key(name)
-        found = _found(self._whole, typed) or ({} if self.shape(name) else _found(self._short, typed))
+        found = _found(self._whole, typed) or _found(self._short, typed)
         return [Known(model, "" if self._own(model, alias) else alias) for model, alias in found.items()]
 
     def _own(self, model: str, alias: str) -> bool:
@@ -152,12 +149,6 @@ class Spellings:
             for spelling, other in _spelled(row)
             if not other
         )
-
-    def shape(self, name: Sequence[str]) -> AliasRow | None:
-        """Return the model that has the shape of one of the catalogue's and is none of them, if the name is its."""
-        typed = key(name)
-        alias = self._shapes.get(undotted(typed))
-        return alias if alias and not _found(self._whole, typed) else None
 
     def beginning(self, name: Sequence[str]) -> list[Known]:
         """Return the models whose name begins so; if one goes on with nothing but its active size, that one.
