@@ -8,7 +8,7 @@ from typing import Any
 from deployfit.quants.weights import Weights
 from deployfit.runtimes.runtime import DEVICE, MemoryPart
 from deployfit.units import GIB, MIB
-from deployfit.verdict import Judge
+from deployfit.verdict import Judge, Run
 
 Rule = Callable[[Judge, Weights], int]
 
@@ -63,10 +63,14 @@ OLLAMA_STEPS = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4_096))  # server/r
 
 def by_gpu_memory(judge: Judge, weights: Weights) -> int:
     """Return Ollama's context: by the memory that the GPU may use, never more than the trained one; for each slot."""
-    run = judge.run
+    return ollama_slot(judge.run) * judge.run.runtime.sequences(judge.run.settings)
+
+
+def ollama_slot(run: Run) -> int:
+    """Return the context that Ollama gives each slot."""
     limit = run.machine.limit.limit_bytes
     tokens = next(tokens for least, tokens in OLLAMA_STEPS if limit >= least)
-    return min(tokens, run.model.blueprint.trained_context) * run.runtime.sequences(run.settings)
+    return min(tokens, run.model.blueprint.trained_context)
 
 
 LM_STUDIO_RESERVE = 3 * GIB  # or 5 % of the working set, whichever is more

@@ -72,6 +72,37 @@ APPS = Table("apps.csv", ["app", "runtime", "title", "version", "options", "cont
 DEFAULTS = Table("app_defaults.csv", ["app", "runtime", "parameter", "value", "unless", "source"], _default)
 
 
+class Flag(NamedTuple):
+    """A row of `data/app_flags.csv`: how a parameter is said to the application, where it has this value or any.
+
+    `how`: as an "option" behind the command, in the "environment" of its server, as a "setting" that no command sets,
+    or by another "program". It is no use without the parameter that it `needs`.
+    """
+
+    app: str
+    runtime: str
+    parameter: str
+    value: str
+    how: str
+    says: str
+    needs: str
+
+
+def _flag(row: Row) -> Flag:
+    return Flag(
+        app=row.text("app"),
+        runtime=row.text("runtime"),
+        parameter=row.text("parameter"),
+        value=row.text("value", blank=True),
+        how=row.text("how"),
+        says=row.text("says", blank=True),
+        needs=row.text("needs", blank=True),
+    )
+
+
+FLAGS = Table("app_flags.csv", ["app", "runtime", "parameter", "value", "how", "says", "needs", "source"], _flag)
+
+
 def find_app(text: str, apps: Sequence[App]) -> str:
     """Return the name of the application that a text means, whatever its case, blanks and dashes.
 

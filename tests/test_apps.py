@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from conftest import engine_rows, one_line, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deployfit.app_context import left_for_context
+from deployfit.apps import APPS, FLAGS
+from deployfit.catalogue import rows
 from deployfit.units import GIB, MIB
 
 GGUF = ("--quant", "unsloth:Q4_K_M")
@@ -292,3 +296,141 @@ def test_what_an_application_of_mlx_has_not(words: str, message: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+# --- the command that starts it
+
+GGUF_QUESTION = "Qwen3.5-27B --quant unsloth:Q4_K_M --mac 128 --context 8192"
+MLX_QUESTION = "Qwen3.5-9B --quant 4bit --mac 128 --context 8192"
+# Of each application: what may be asked, and what the command must say then, as the application's own help has it.
+SAID: dict[tuple[str, str], dict[str, str]] = {
+    ("llama-server", GGUF_QUESTION.replace("unsloth:", "")): {
+        "--kv-type-k q8_0": "-ctk q8_0",
+        "--kv-type-v q4_0": "-ctv q4_0",
+        "--parallel 3": "-np 3",
+        "--kv-unified": "--kv-unified",
+        "--batch 1024": "-b 1024",
+        "--ubatch 256": "-ub 256",
+        "--flash-attn on": "-fa on",
+        "--swa-full": "--swa-full",
+        "--ctx-checkpoints 4": "--ctx-checkpoints 4",
+        "--cache-ram 0": "--cache-ram 0",
+        "--mtp": "--spec-type draft-mtp",
+        "--mtp --draft-max 2": "--spec-draft-n-max 2",
+        "--gpu-layers 20": "-ngl 20",
+        "--cpu-moe": "--cpu-moe",
+        "--n-cpu-moe 3": "--n-cpu-moe 3",
+        "--load-mode none": "--load-mode none",
+    },
+    ("llama-bench", GGUF_QUESTION): {
+        "--kv-type q8_0": "-ctk q8_0 -ctv q8_0",
+        "--batch 1024": "-b 1024",
+        "--ubatch 256": "-ub 256",
+        "--flash-attn on": "-fa 1",
+        "--gpu-layers 20": "-ngl 20",
+        "--n-cpu-moe 3": "-ncmoe 3",
+        "--load-mode none": "-lm none",
+        "--parallel 2": "llama-batched-bench -npl 2",
+    },
+    ("ollama", GGUF_QUESTION): {
+        "--kv-type q8_0": "OLLAMA_KV_CACHE_TYPE=q8_0",
+        "--parallel 2": "OLLAMA_NUM_PARALLEL=2",
+        "--flash-attn on": "OLLAMA_FLASH_ATTENTION=1",
+        "--batch 1024": "/set parameter num_batch 1024",
+        "--gpu-layers 20": "/set parameter num_gpu 20",
+        "--load-mode none": "/set parameter use_mmap false",
+    },
+    ("lmstudio", GGUF_QUESTION): {
+        "--kv-type-k q8_0": "K Cache Quantization Type: q8_0",
+        "--parallel 2": "Max Concurrent Predictions: 2",
+        "--batch 1024": "Evaluation Batch Size: 1024",
+        "--flash-attn on": "Flash Attention: on",
+        "--gpu-layers 20": "GPU Offload: 20",
+    },
+    ("lmstudio", MLX_QUESTION): {
+        "--kv-bits 8": "KV Cache Quantization: 8 bits",
+        "--parallel 2": "Max Concurrent Predictions: 2",
+    },
+    ("mlx_lm.generate", MLX_QUESTION): {
+        "--prompt 1000": "--max-tokens 7192",
+        "--kv-bits 8": "--kv-bits 8 --quantized-kv-start 0",
+        "--prefill-step-size 512": "--prefill-step-size 512",
+        "--max-kv-size 4096": "--max-kv-size 4096",
+    },
+    ("mlx_lm.server", MLX_QUESTION): {
+        "--kv-bits 4": "--kv-bits 4 --quantized-kv-start 0",
+        "--prefill-step-size 512": "--prefill-step-size 512",
+        "--parallel 2": "--decode-concurrency 2",
+        "--prompt-cache-size 3": "--prompt-cache-size 3",
+        "--prompt-cache-bytes 2g": "--prompt-cache-bytes 2000000000",
+    },
+    ("omlx", MLX_QUESTION): {"--kv-bits 8": "KV cache: 8 bits", "--parallel 2": "concurrent requests: 2"},
+}
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), app=st.sampled_from(list(SAID)))
+def test_the_command_says_every_option_that_was_asked_for_and_no_other(
+    data: st.DataObject, app: tuple[str, str]
+) -> None:
+    name, question = app
+    options = SAID[app]
+    asked = data.draw(st.sets(st.sampled_from(sorted(options))))
+    shown = shown_command(*question.split(), "--app", name, *" ".join(sorted(asked)).split())
+    said = {option for option, words in options.items() if f" {words} " in f"{shown} "}
+    assert said == asked | ({"--mtp"} if "--mtp --draft-max 2" in asked else set()), shown
+
+
+def shown_command(*words: str) -> str:
+    """What is shown below the parts and above the notes."""
+    text = text_of(*words).replace(" \\ ", " ")
+    start = min(text.index(word) for word in ("Serve it", "Run it") if word in text)
+    ends = [text.index(word, start) for word in ("Note:", "Not counted:", "Get it") if word in text[start:]]
+    tail = text[start:].partition("Set in it:")[2].partition("Not")[0]
+    return f"{text[start : min(ends, default=len(text))]} {tail}"
+
+
+def test_every_option_of_every_application_is_said_somehow() -> None:
+    said = {(row.app, row.runtime, row.parameter) for row in rows(FLAGS)}
+    unsaid = [
+        (app.name, name)
+        for app in rows(APPS)
+        for name in app.options
+        if (app.name, app.runtime, name) not in said and "{context}" not in app.command + name
+    ]
+    # A KV type is said as that of keys and of values; an image comes with a request, or with the tower.
+    assert {name for _, name in unsaid} == {"context", "kv_type", "image"}
+    assert ("ollama", "kv_type") not in unsaid
+
+
+def test_a_model_that_drafts_is_named_in_the_command() -> None:
+    asked = "Qwen3.5-27B", "--quant", "unsloth:Q4_K_M", "--mac", "64", "--draft-model"
+    assert "--spec-type draft-simple -md Qwen3.5-0.8B-Q8_0.gguf" in shown_command(*asked, "Qwen3.5-0.8B:Q8_0")
+    from_hub = shown_command(*asked, "Qwen3.5-0.8B:unsloth:Q8_0")
+    assert "--spec-type draft-simple -hfd unsloth/Qwen3.5-0.8B-GGUF:Q8_0" in from_hub
+
+
+def test_the_tower_is_left_out_of_the_command_unless_it_was_counted() -> None:
+    """With -hf llama-server loads the tower's file beside the model's, if the repository has it."""
+    asked = "Qwen3.5-27B", "--quant", "unsloth:Q4_K_M", "--mac", "64"
+    assert "--no-mmproj" in shown_command(*asked)
+    assert "mmproj" not in shown_command(*asked, "--vision")
+    assert "mmproj" not in shown_command("Qwen3-8B", "--quant", "unsloth:Q4_K_M", "--mac", "64")
+    assert "--mmproj mmproj-Qwen3.5-27B-F16.gguf" in shown_command(
+        *asked[:1], "--quant", "Q4_K_M", *asked[3:], "--vision"
+    )
+
+
+def test_separate_caches_need_the_number_of_slots_to_be_said() -> None:
+    """tools/server/server.cpp makes one cache of them where -np is not given."""
+    asked = "Qwen3.5-27B", *GGUF, "--mac", "64", "--no-kv-unified"
+    assert "-np 4 --no-kv-unified" in shown_command(*asked)
+    assert "-np 2 --no-kv-unified" in shown_command(*asked, "--parallel", "2")
+
+
+def test_ollamas_context_is_its_servers_unless_it_would_choose_it_itself() -> None:
+    asked = "Qwen3.5-27B", *GGUF, "--app", "ollama", "--mac", "64"
+    assert shown_command(*asked, "--context", "8k").startswith("Serve it OLLAMA_CONTEXT_LENGTH=8192 ollama serve")
+    assert "Serve it" not in shown_command(*asked)
+    two = shown_command(*asked, "--context", "8k", "--parallel", "2")
+    assert "OLLAMA_CONTEXT_LENGTH=8192 OLLAMA_NUM_PARALLEL=2" in two

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deployfit import catalogue
 from deployfit.quants import shelf
 from deployfit.values import NamedTuple
@@ -14,10 +16,15 @@ LIBRARY = "https://ollama.com/library/"
 
 
 class NextStep(NamedTuple):
-    """A command, and the page of the file, "" where it is nobody's."""
+    """A command, and the page of the file, "" where it is nobody's.
+
+    `server`: what starts the server that the command asks, "" where any will do. `settings`: what no command says.
+    """
 
     command: str
     address: str
+    server: str = ""
+    settings: Sequence[str] = ()
 
 
 def next_step(answer: Answer) -> NextStep | None:
@@ -30,8 +37,13 @@ def next_step(answer: Answer) -> NextStep | None:
     run = answer.run
     if run.app is None:
         return None
-    if "/" in answer.quant.name:
-        return _of_file(answer)
+    step = _of_file(answer) if "/" in answer.quant.name else _of_model(answer)
+    return step and _with_options(answer, step)
+
+
+def _of_model(answer: Answer) -> NextStep | None:
+    run = answer.run
+    assert run.app is not None
     recipe = answer.weights.recipe.rpartition(":")[2] if answer.quant.publisher else answer.quant.name
     repo = repository_of(answer, recipe)
     tag = _ollama_tag(run.model.name, recipe) if "{ollama}" in run.app.command else ""
@@ -48,6 +60,19 @@ def next_step(answer: Answer) -> NextStep | None:
     )
     address = f"{HUB}{repo}" if repo else f"{LIBRARY}{tag}" if "{ollama}" in run.app.command else ""
     return NextStep(text, address)
+
+
+def _with_options(answer: Answer, step: NextStep) -> NextStep:
+    """Return the command with all that was asked for."""
+    from deployfit.questions.flags import spoken
+
+    said = spoken(answer, from_hub=" -hf " in step.command)
+    command, server = " ".join([step.command, *said.options]), ""
+    for program in said.programs:
+        command = f"{program} {command.partition(' ')[2]}"
+    if said.environment:
+        server = f"{' '.join(said.environment)} {command.partition(' ')[0]} serve"
+    return step._replace(command=command, server=server, settings=said.settings)
 
 
 def _of_file(answer: Answer) -> NextStep | None:

@@ -266,7 +266,10 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
     yield _parts(answer, explained=explained)
     yield from _ways(fit)
     if answer.verdict in RUNS and (step := next_step(answer)):
+        if step.server:
+            yield Code("Serve it", step.server)
         yield Code("Run it", step.command, step.address)
+        yield Bullets("Set in it", step.settings)
     yield Bullets("Note", answer.notes)
     yield Bullets("Not counted", answer.left_out)
 

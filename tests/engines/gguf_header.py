@@ -62,11 +62,18 @@ def write_typed(
     *,
     mtp: bool,
     describe: Callable[[GGUFWriter], None] = lambda writer: None,
+    vocabulary: bool = False,
 ) -> int:
-    """Write a file with these tensors, a hole where the data are; return the bytes of the tensors."""
+    """Write a file with these tensors, a hole where the data are; return the bytes of the tensors.
+
+    `vocabulary`: words for all tokens, which a server needs to answer.
+    """
     writer = GGUFWriter(path, blueprint.gguf_architecture)
     describe(writer)
-    writer.add_string("tokenizer.ggml.model", "none")
+    if vocabulary:
+        _add_words(writer, blueprint.vocab)
+    else:
+        writer.add_string("tokenizer.ggml.model", "none")
     for key, value in file_numbers(blueprint, mtp=mtp).items():
         name = f"{writer.arch}.{key}"
         if isinstance(value, bool):
@@ -91,6 +98,14 @@ def write_typed(
         begin = writer.ggml_pad(file.seek(0, 2), writer.data_alignment)
         file.truncate(begin + tensor_data_bytes(sizes))
     return sum(nbytes for nbytes, _ in sizes)
+
+
+def _add_words(writer: GGUFWriter, count: int) -> None:
+    writer.add_string("tokenizer.ggml.model", "gpt2")
+    writer.add_array("tokenizer.ggml.tokens", [f"t{number}" for number in range(count)])
+    writer.add_array("tokenizer.ggml.token_type", [1] * count)  # plain words
+    writer.add_array("tokenizer.ggml.merges", ["t1 t2"])
+    writer.add_uint32("tokenizer.ggml.eos_token_id", 1)
 
 
 def file_numbers(blueprint: Blueprint, *, mtp: bool) -> dict[str, Value]:

@@ -6,6 +6,7 @@ rank first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -36,6 +37,7 @@ LEAST_NAME = 14  # characters that a shortened name keeps
 ADDRESS = "Get it"  # what the line of an address is called
 LONG_WORD = 24  # characters, of which nothing more is hung
 NAME_WIDTH = 10  # of facts
+_BEFORE_OPTION = re.compile(r" (?=-|[A-Z_]+=)")  # or a variable of its environment
 
 
 def render(document: Document, out: IO[str], screen: Screen) -> None:
@@ -135,8 +137,7 @@ def _painted(text: str, tone: Tone, *, bold: bool = False) -> str:
 def _command(lead: str, command: str, width: int) -> Iterator[str]:
     """Yield a command, over several lines where it must be, so that it still can be copied."""
     line = lead
-    first, *options = printable(command).split(" -")
-    for piece in (first, *(f"-{option}" for option in options)):  # an option stays with its value
+    for piece in _BEFORE_OPTION.split(printable(command)):  # an option stays with its value
         if len(line) + len(piece) + 2 > width and line != lead:
             yield line.rstrip() + " \\"
             line = " " * len(lead) + "  "
