@@ -7,6 +7,9 @@ the compute buffer, holes included. Source: ggml-alloc of ggml 0.25.3 (2026-10-0
 Some results grow with the context, by so many bytes per cell. A replay is right for every number of cells for which
 its comparisons come out the same; over that range the highest address is a straight line. So a few replays, most of
 them only of the last steps, give the whole curve, exactly.
+
+Equal layers are the same steps again. As soon as the arena is as it was some rounds before, so will be all that
+follows, and whole cycles of rounds are left out.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ IN_PLACE_OPS = frozenset(
 )
 
 # Sizes and addresses are lines, bytes and bytes per cell, written as one whole number: bytes + CELL * bytes per cell.
-# Lines are added and subtracted as such numbers are; those below FLAT do not depend on the cells.
+# Lines are added and subtracted as such numbers are; those between STEEP_DOWN and STEEP do not depend on the cells.
 CELL_BITS = 64
 CELL_BLOCK = 64  # what scratch grows by: a flag for each block of so many cells
 CELL = 1 << CELL_BITS
-FLAT = CELL // 2
+STEEP = CELL // 2
+STEEP_DOWN = -STEEP
 
 
 def line_of(number: int) -> tuple[int, int]:
@@ -39,7 +43,7 @@ def line_of(number: int) -> tuple[int, int]:
     >>> line_of(3 * CELL - 32)
     (-32, 3)
     """
-    per_cell = (number + FLAT) >> CELL_BITS
+    per_cell = (number + STEEP) >> CELL_BITS
     return number - (per_cell << CELL_BITS), per_cell
 
 
@@ -60,6 +64,20 @@ class Action(Enum):
 Step = tuple[Action, int, int, int]
 
 
+class Round(NamedTuple):
+    """The steps of one period of equal layers, which happen `times` times: those from `first` to before `last`.
+
+    They take `slots` slots, from `slot` on. The next round's are numbered as many higher, those of this round that it
+    gives up among them.
+    """
+
+    first: int = 0
+    last: int = 0
+    times: int = 1
+    slot: int = 0
+    slots: int = 0
+
+
 class Program(NamedTuple):
     """The steps of a graph's allocation; which there are does not depend on the length of the context.
 
@@ -69,6 +87,7 @@ class Program(NamedTuple):
 
     steps: tuple[Step, ...]
     scratch: Mapping[int, int] = {}
+    round: Round = Round()
 
     def with_scratch(self) -> Program:
         """Return the program of a device that wants scratch; its lines are over blocks of CELL_BLOCK cells.
@@ -77,12 +96,12 @@ class Program(NamedTuple):
         """
         steps = []
         for action, slot, size, old in self.steps:
-            if not -FLAT < size < FLAT:
+            if not STEEP_DOWN < size < STEEP:
                 size += CELL * (CELL_BLOCK - 1) * line_of(size)[1]
             if slot in self.scratch:
                 size = _aligned(size + self.scratch[slot])
             steps.append((action, slot, size, old))
-        return Program(tuple(steps))
+        return Program(tuple(steps), round=self.round)
 
 
 class Piece(NamedTuple):
@@ -101,13 +120,14 @@ class Piece(NamedTuple):
 class Arena(NamedTuple):
     """What a replay had done before a step, for a range of cells: the free blocks, and by slot the places in use.
 
-    The blocks are in the order of the engine's list, one of them open-ended. Blocks of zero bytes are kept, as the
-    engine keeps them: they change which block fits best.
+    `rounds` are those that are left after this one. The blocks are in the order of the engine's list, one of them
+    open-ended. Blocks of zero bytes are kept, as the engine keeps them: they change which block fits best.
     """
 
     first_cells: int
     last_cells: int
     step: int
+    rounds: int
     peak: int
     starts: Sequence[int]
     ends: Sequence[int]
@@ -119,7 +139,7 @@ class Curve:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._ranges: list[Piece | Arena] = [Arena(1, MOST_CELLS, 0, 0, [0], [OPEN_END], {})]
+        self._ranges: list[Piece | Arena] = [Arena(1, MOST_CELLS, 0, program.round.times - 1, 0, [0], [OPEN_END], {})]
 
     def piece(self, cells: int) -> Piece:
         """Return the piece that holds for a number of cells."""
@@ -148,15 +168,35 @@ class _Replay:
         self.others: list[Arena] = []
         self._cells = cells
         self._first, self._last = arena.first_cells, arena.last_cells
-        self._step, self._peak = arena.step, arena.peak
+        self._step, self._rounds, self._peak = arena.step, arena.rounds, arena.peak
         self._starts, self._ends, self._places = list(arena.starts), list(arena.ends), dict(arena.places)
 
     def run(self, program: Program) -> Piece:
         """Replay the remaining steps."""
+        steps, own = program.steps, program.round
+        self._run(steps, own.last)
+        met: dict[object, int] = {}
+        while self._rounds:
+            arena = (tuple(self._starts), tuple(self._ends), frozenset(self._places.items()))
+            if arena in met:  # so it will be after as many rounds again
+                self._rounds %= met[arena] - self._rounds
+                met.clear()
+                continue
+            met[arena] = self._rounds
+            self._rounds -= 1
+            places = self._places.items()
+            self._places = {slot - own.slots if slot >= own.slot else slot: place for slot, place in places}
+            self._step = own.first
+            self._run(steps, own.last)
+        self._run(steps, len(steps))
+        return Piece(self._first, self._last, *line_of(self._peak))
+
+    def _run(self, steps: Sequence[Step], end: int) -> None:
+        """Replay the steps up to one."""
         places = self._places
-        for step in range(self._step, len(program.steps)):
+        for step in range(self._step, end):
             self._step = step
-            action, slot, size, old = program.steps[step]
+            action, slot, size, old = steps[step]
             if action is Action.TAKE:
                 places[slot] = self._take(size)
             elif action is Action.GIVE:
@@ -164,33 +204,7 @@ class _Replay:
                 del places[slot]
             else:
                 places[slot] = places.pop(old)
-        return Piece(self._first, self._last, *line_of(self._peak))
-
-    def _not_negative(self, line: int) -> bool:
-        """Return whether a line is not negative at these cells; narrow the range to those where that is so too."""
-        if -FLAT < line < FLAT or abs(line) % CELL < FLAT:
-            return line >= 0  # no slope, or one of the same sign as the bytes: so for every number of cells
-        fixed, per_cell = line_of(line)
-        value = fixed + per_cell * self._cells
-        room, slope = (value, per_cell) if value >= 0 else (-value - 1, -per_cell)
-        if slope < 0:
-            self._narrow(self._first, self._cells + room // -slope)
-        else:
-            self._narrow(self._cells - room // slope, self._last)
-        return value >= 0
-
-    def _is_zero(self, line: int) -> bool:
-        """Return the same for whether a line is zero."""
-        if -FLAT < line < FLAT or abs(line) % CELL < FLAT:
-            return line == 0
-        return self._not_negative(line) and self._not_negative(-line)
-
-    def _narrow(self, first: int, last: int) -> None:
-        for low, high in ((self._first, first - 1), (last + 1, self._last)):
-            if low <= high:
-                arena = (self._step, self._peak, self._starts.copy(), self._ends.copy(), self._places.copy())
-                self.others.append(Arena(low, high, *arena))
-        self._first, self._last = max(first, self._first), min(last, self._last)
+        self._step = max(self._step, end)
 
     def _take(self, size: int) -> int:
         """Return the address of a block: the tightest but the last (the later of equals), else the last."""
@@ -199,12 +213,16 @@ class _Replay:
         best_size = OPEN_END
         for index in range(last):
             available = ends[index] - starts[index]
-            if self._not_negative(available - size) and (best == last or self._not_negative(best_size - available)):
-                best, best_size = index, available
+            spare = available - size
+            if spare >= 0 if STEEP_DOWN < spare < STEEP else self._not_negative(spare):
+                tighter = best_size - available
+                if best == last or (tighter >= 0 if STEEP_DOWN < tighter < STEEP else self._not_negative(tighter)):
+                    best, best_size = index, available
         start = starts[best]
         end = start + size
         is_whole = ends[best] != OPEN_END and self._is_zero(ends[best] - end)
-        if self._not_negative(end - self._peak):
+        higher = end - self._peak
+        if higher >= 0 if STEEP_DOWN < higher < STEEP else self._not_negative(higher):
             self._peak = end
         if is_whole:
             del starts[best], ends[best]
@@ -217,13 +235,15 @@ class _Replay:
         starts, ends = self._starts, self._ends
         end = start + size
         for index, block_start in enumerate(starts):
-            if self._is_zero(ends[index] - start):
+            gap = ends[index] - start
+            if not gap if STEEP_DOWN < gap < STEEP else self._is_zero(gap):
                 if index + 1 < len(starts) and self._is_zero(starts[index + 1] - end):
                     end = ends[index + 1]
                     del starts[index + 1], ends[index + 1]
                 ends[index] = end
                 return
-            if self._is_zero(block_start - end):
+            gap = block_start - end
+            if not gap if STEEP_DOWN < gap < STEEP else self._is_zero(gap):
                 starts[index] = start  # the neighbour before it does not touch: it was asked first
                 return
         index = 0
@@ -232,13 +252,50 @@ class _Replay:
         starts.insert(index, start)
         ends.insert(index, end)
 
+    def _not_negative(self, line: int) -> bool:
+        """Return whether a line is not negative at these cells; narrow the range to those where that is so too."""
+        if STEEP_DOWN < line < STEEP or abs(line) % CELL < STEEP:
+            return line >= 0  # no slope, or one of the same sign as the bytes: so for every number of cells
+        fixed, per_cell = line_of(line)
+        value = fixed + per_cell * self._cells
+        room, slope = (value, per_cell) if value >= 0 else (-value - 1, -per_cell)
+        if slope < 0:
+            self._narrow(self._first, self._cells + room // -slope)
+        else:
+            self._narrow(self._cells - room // slope, self._last)
+        return value >= 0
 
-def compiled(nodes: Sequence[Tensor]) -> Program:
-    """Return the program of a graph: place each node, then let go of what it was the last to read."""
+    def _is_zero(self, line: int) -> bool:
+        """Return the same for whether a line is zero."""
+        if STEEP_DOWN < line < STEEP or abs(line) % CELL < STEEP:
+            return line == 0
+        return self._not_negative(line) and self._not_negative(-line)
+
+    def _narrow(self, first: int, last: int) -> None:
+        for low, high in ((self._first, first - 1), (last + 1, self._last)):
+            if low <= high:
+                done = (self._step, self._rounds, self._peak)
+                arena = (self._starts.copy(), self._ends.copy(), self._places.copy())
+                self.others.append(Arena(low, high, *done, *arena))
+        self._first, self._last = max(first, self._first), min(last, self._last)
+
+
+def compiled(nodes: Sequence[Tensor], first: int = 0, last: int = 0, times: int = 1) -> Program:
+    """Return the program of a graph: place each node, then let go of what it was the last to read.
+
+    The nodes from `first` to before `last` stand for as many rounds of equal layers, of which the first and the last
+    are among the other nodes.
+    """
     recorder = Recorder()
-    for node in nodes:
+    for node in nodes[:first]:
         recorder.place(node)
-    return Program(tuple(recorder.steps), recorder.scratch)
+    begin, slot = len(recorder.steps), recorder.slots
+    for node in nodes[first:last]:
+        recorder.place(node)
+    own = Round(begin, len(recorder.steps), times, slot, recorder.slots - slot)
+    for node in nodes[last:]:
+        recorder.place(node)
+    return Program(tuple(recorder.steps), recorder.scratch, own)
 
 
 class Recorder:
@@ -247,14 +304,14 @@ class Recorder:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.scratch: dict[int, int] = {}
-        self._slots = 0
+        self.slots = 0
 
     def place(self, node: Tensor) -> None:
         """Give a node its place, and give up what it was the last to read."""
         if node.root is None and not node.external:
             operand = self._spent_operand(node) if node.op in IN_PLACE_OPS else None
-            node.slot = self._slots
-            self._slots += 1
+            node.slot = self.slots
+            self.slots += 1
             if node.scratch != NO_SCRATCH:
                 self.scratch[node.slot] = node.scratch[0] + CELL * node.scratch[1]
             if operand is None:

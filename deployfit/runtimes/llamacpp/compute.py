@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from deployfit.kept import keep
 from deployfit.layers.blueprint import Blueprint, Layer
-from deployfit.runtimes.llamacpp.allocator import CELL_BLOCK, Curve, compiled
+from deployfit.runtimes.llamacpp.allocator import CELL_BLOCK, Curve, Program, compiled
 from deployfit.runtimes.llamacpp.batch import F32_BYTES, Batch, batch_of, last_cells
 from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.graph import IN_LAST_LAYER, build_graph
@@ -51,7 +51,7 @@ class ModelBuffers:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        self._layers = replayed_layers(blueprint)
+        self._rounds = rounds_of(blueprint)
         self._curves: dict[Batch, tuple[Curve, Curve]] = {}
         self._host: dict[Batch, tuple[int, int]] = {}
 
@@ -61,7 +61,14 @@ class ModelBuffers:
 
     def graph(self, batch: Batch) -> ModelGraph:
         """Return the graph of a micro-batch."""
-        return build_graph(self.blueprint, batch, self._layers)
+        return build_graph(self.blueprint, batch, self._rounds.layers)
+
+    def program(self, batch: Batch) -> Program:
+        """Return the steps of the graph's allocation."""
+        graph, rounds = self.graph(batch), self._rounds
+        if rounds.times == 1:
+            return compiled(graph.nodes)
+        return compiled(graph.nodes, graph.first_node(rounds.first), graph.first_node(rounds.last), rounds.times)
 
     def buffers(self, settings: LlamaCppSettings) -> ComputeBuffers:
         """Return the compute buffers: the logits of one micro-batch, its activations, and the attention masks.
@@ -112,7 +119,7 @@ class ModelBuffers:
         """Return the buffer as a line over cells, and over blocks of cells with the scratch in it."""
         found = self._curves.get(batch)
         if found is None:
-            program = compiled(self.graph(batch).nodes)
+            program = self.program(batch)
             found = Curve(program), Curve(program.with_scratch() if program.scratch else program)
             keep(self._curves, batch, found, MOST_CURVES)
         return found
@@ -132,32 +139,50 @@ def buffers_of(blueprint: Blueprint) -> ModelBuffers:
     return _models.get(id(blueprint)) or keep(_models, id(blueprint), ModelBuffers(blueprint), MOST_MODELS)
 
 
-CYCLE = 6  # addresses recur after one, two or three periods of the layers
-REPLAYED_PERIODS = 6  # more of them reach no higher address (tested on all models)
+LEADING = 2  # equal layers before the first round: a layer's last operations are placed when the next one needs them
 
 
-def replayed_layers(blueprint: Blueprint) -> tuple[Layer, ...]:
-    """Return the layers with most of their longest repetition left out; whole cycles of periods are.
+class Rounds(NamedTuple):
+    """A model's layers without most of their longest repetition: those from `first` to before `last` stand for all.
 
-    An indexer needs something of every layer from the start, so none is left out.
+    They are one period of the repetition, and happen `times` times; one more period comes after them.
+    """
+
+    layers: tuple[Layer, ...]
+    first: int = 0
+    last: int = 0
+    times: int = 1
+
+
+def rounds_of(blueprint: Blueprint) -> Rounds:
+    """Return the layers with their longest repetition named.
+
+    The first layers of a model that sees add an image's features, and an indexer needs something of every layer from
+    the start: those are not equal, even where the blueprint says the same of them.
 
     >>> from deployfit.catalogue import models
-    >>> len(replayed_layers(models()["Qwen3.5-27B"].blueprint))  # of 64, in periods of 4
-    40
+    >>> rounds = rounds_of(models()["Qwen3.5-27B"].blueprint)  # of 64, in periods of 4
+    >>> len(rounds.layers), rounds[1:]
+    (12, (2, 6, 14))
     """
     layers = blueprint.layers
+    if kinds_of(blueprint).indexed_cells < NO_END:
+        return Rounds(layers)
     kinds: dict[Layer, int] = {}
     numbers = [kinds.setdefault(layer, len(kinds)) for layer in layers]
-    dropped = end = 0
-    for period in range(1, len(layers) // (REPLAYED_PERIODS + CYCLE) + 1):
+    end, period, times = 0, 0, 1
+    for each in range(1, len(layers) // 3 + 1):
         alike = 0
-        for index in range(period, len(layers)):
-            alike = alike + 1 if numbers[index] == numbers[index - period] else 0
-            spare = (alike // period + 1 - REPLAYED_PERIODS) // CYCLE * CYCLE * period
-            if spare > dropped:
-                dropped, end = spare, index + 1
-    has_indexer = kinds_of(blueprint).indexed_cells < NO_END
-    return layers if has_indexer else layers[: end - dropped] + layers[end:]
+        for index in range(blueprint.deepstack + each, len(layers)):
+            alike = alike + 1 if numbers[index] == numbers[index - each] else 0
+            found = (alike - LEADING) // each
+            if (found - 1) * each > (times - 1) * period:
+                end, period, times = index + 1, each, found
+    if times == 1:
+        return Rounds(layers)
+    first = end - (times + 1) * period
+    last = first + period
+    return Rounds(layers[: last + period] + layers[end:], first, last, times)
 
 
 def fragmented_bytes(blueprint: Blueprint, batch: Batch, cells: int, device_bytes: int) -> int:

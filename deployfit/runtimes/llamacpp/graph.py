@@ -91,6 +91,7 @@ class Stream:
     def add_layer(self, layer: Layer, *, is_last: bool) -> None:
         """Append one decoder layer."""
         graph, residual = self.graph, self.state
+        graph.begun.append(len(graph.placed))
         sandwich = len(layer.norms) > 2  # each block has a norm after it too
         first = layer.residual_first
         output = residual

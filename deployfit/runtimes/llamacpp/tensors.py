@@ -81,7 +81,10 @@ class Tensor:
 
 
 class Graph:
-    """Builder of the list of nodes; `layer` is the number of the one that is being built, the head's after all."""
+    """Builder of the list of nodes; `layer` is the number of the one that is being built, the head's after all.
+
+    `begun`: how many operations were placed before each layer.
+    """
 
     layer = 0
 
@@ -89,11 +92,16 @@ class Graph:
         self.leaves: list[Tensor] = []
         self.copies: list[Tensor] = []
         self.placed: list[Tensor] = []
+        self.begun: list[int] = []
 
     @property
     def nodes(self) -> list[Tensor]:
         """All nodes in the order in which they get their places: copies are made at the start."""
         return [*self.leaves, *self.copies, *self.placed]
+
+    def first_node(self, layer: int) -> int:
+        """Return how many nodes get their places before the first one of a layer does."""
+        return len(self.leaves) + len(self.copies) + self.begun[layer]
 
     def copied_input(self, shape: Shape, width: int = F32_BYTES) -> Tensor:
         """Return the device's copy of a tensor in ordinary memory; they are made in the order of the first readers."""
