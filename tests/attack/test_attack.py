@@ -14,7 +14,16 @@ from .hub_faults import MOST_BYTES, meet
 from .raw_hub import FAULTS
 
 # Inputs in the short run: all kinds, in about the proportion of the long one, and a few command lines.
-INPUTS = {"GGUF headers": 1500, "safetensors headers": 1500, "answers of the Hub": 600, "command lines": 6}
+INPUTS = {
+    "GGUF headers": 1500,
+    "safetensors headers": 1500,
+    "answers of the Hub": 600,
+    "files of models": 30,
+    "answers about a config.json": 20,
+    "logs": 120,
+    "questions of agents": 60,
+    "command lines": 6,
+}
 
 
 @pytest.mark.parametrize("target", fuzz.TARGETS, ids=[target.name for target in fuzz.TARGETS])
