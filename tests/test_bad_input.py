@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import inside, one_line, run
+from conftest import inside, one_line, run, without_rights
 from test_catalogue import config_of
 
 from deployfit.exit_codes import EXIT_CODES
@@ -443,3 +443,56 @@ def test_what_unicode_calls_the_end_of_a_line_stays_within_a_cell() -> None:
     text = "name,note\r\none,left\u2028right\r\ntwo,a\x0bb\x1cc\n"
     cells = parse_table(text, "t.csv", ["name", "note"], lambda row: (row.text("name"), row.text("note", blank=True)))
     assert cells == [("one", "left\u2028right"), ("two", "a\x0bb\x1cc")]
+
+
+def unreadable(folder: str) -> list[tuple[tuple[str, ...], str]]:
+    """Commands about files and folders that may not be read or written, and what is said."""
+    return [
+        (("fit", f"{folder}/shut.gguf", "--mac", "32"), "Permission denied"),
+        (("fit", f"{folder}/shut", "--mac", "32"), "Permission denied"),
+        (("fit", f"{folder}/model", "--mac", "32"), "Permission denied"),  # its config.json
+        (("fit", "x", "--catalog", f"{folder}/shut.json", "--mac", "32"), "Permission denied; give a config.json"),
+        (("verify", f"{folder}/shut.log"), "Permission denied; give a file"),
+        (("contribute", f"{folder}/shut.log"), "Permission denied; give a file"),
+        (
+            ("refresh", f"{folder}/shut.csv", "--model", "Qwen3.5-4B"),
+            "Permission denied; give data/published_sizes.csv",
+        ),
+        (("models", "--output", f"{folder}/closed/out.csv"), "Permission denied; choose a file that can be written"),
+    ]
+
+
+def test_what_may_not_be_read_or_written_is_said(public: Path) -> None:
+    for name in ("shut.gguf", "shut.json", "shut.log", "shut.csv"):
+        (public / name).write_bytes(b"GGUF")
+        (public / name).chmod(0)
+    (public / "shut").mkdir(mode=0)
+    (public / "closed").mkdir(mode=0o555)
+    model = public / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (model / "config.json").write_bytes(b"{}")
+    (model / "config.json").chmod(0)
+    for words, _ in unreadable(str(public)):
+        inside(*words)  # which imports, with the rights to
+    for words, said in unreadable(str(public)):
+        with without_rights():
+            line = complaint(*words)
+        assert said in line, line
+    (public / "shut").chmod(0o755)
+    (public / "closed").chmod(0o755)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux that cannot be read")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "/proc/self/mem", "--mac", "32"),
+        ("fit", "x", "--catalog", "/proc/self/mem", "--mac", "32"),
+        ("verify", "/proc/self/mem"),
+        ("contribute", "/proc/self/mem"),
+        ("refresh", "/proc/self/mem"),
+    ],
+)
+def test_a_disk_that_fails_is_said(words: tuple[str, ...]) -> None:
+    assert "'/proc/self/mem': Input/output error" in complaint(*words)

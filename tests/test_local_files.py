@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from conftest import without_rights
 from fake_hub import SparseFile
 from hub_files import (
     config_json,
@@ -318,12 +319,11 @@ def test_what_is_no_model_is_said_in_one_line(tmp_path: Path) -> None:
     assert open_source(str(tmp_path / "two"), pattern="a.gguf").model is not None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_is_said_in_one_line(tmp_path: Path) -> None:
-    put(tmp_path, {"m.gguf": b"GGUF"})
-    (tmp_path / "m.gguf").chmod(0)
-    with pytest.raises(InputError, match="Permission denied"):
-        open_source(str(tmp_path / "m.gguf"))
+def test_an_unreadable_file_is_said_in_one_line(public: Path) -> None:
+    put(public, {"m.gguf": b"GGUF"})
+    (public / "m.gguf").chmod(0)
+    with without_rights(), pytest.raises(InputError, match="Permission denied"):
+        open_source(str(public / "m.gguf"))
 
 
 def test_only_headers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from conftest import without_rights
 from fake_hub import SparseFile
 from hub_files import config_json, gguf_file, gguf_shards, mlx_files, mmproj_file
 from test_local_files import put
@@ -229,16 +230,35 @@ def test_no_home_and_no_stores_is_nothing(tmp_path: Path) -> None:
     assert list(stored_models(Places({}, ""))) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_nobody_may_read_is_said(tmp_path: Path, small: SparseFile) -> None:
-    put(tmp_path / ".lmstudio/models", {"a/m/m.gguf": small, "b/m/m.gguf": small, "c/m/m.gguf": small})
-    (tmp_path / ".lmstudio/models/a/m/m.gguf").chmod(0)
-    (tmp_path / ".lmstudio/models/b/m").chmod(0)
-    shown = faults(tmp_path)
-    (tmp_path / ".lmstudio/models/b/m").chmod(0o755)
+def test_what_nobody_may_read_is_said(public: Path, small: SparseFile) -> None:
+    put(public / ".lmstudio/models", {"a/m/m.gguf": small, "b/m/m.gguf": small, "c/m/m.gguf": small})
+    assert set(faults(public).values()) == {""}
+    (public / ".lmstudio/models/a/m/m.gguf").chmod(0)
+    (public / ".lmstudio/models/b/m").chmod(0)
+    with without_rights():
+        shown = faults(public)
+    (public / ".lmstudio/models/b/m").chmod(0o755)
     assert "Permission denied" in shown["a/m"]
     assert shown["b/m"] == "cannot be read: Permission denied"
     assert shown["c/m"] == ""
+
+
+def test_a_pipe_in_a_store_is_not_waited_for(tmp_path: Path, small: SparseFile) -> None:
+    hub = tmp_path / ".cache/huggingface/hub"
+    cached(hub, "a/m", {"m.gguf": small}, main=False)
+    put(tmp_path / ".lmstudio/models", {"c/m/m.gguf": small})
+    ollama_model(tmp_path / ".ollama/models", "registry.ollama.ai/library/new/1b", small)
+    for pipe in (
+        hub / "models--a--m/refs/main",
+        tmp_path / ".lmstudio-home-pointer",
+        tmp_path / ".lmstudio/settings.json",
+        tmp_path / ".lmstudio/models/c/m/config.json",
+        tmp_path / ".ollama/models/manifests/registry.ollama.ai/library/pipe/1b",
+    ):
+        pipe.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(pipe)
+    shown = faults(tmp_path)
+    assert shown == {"a/m": "", "c/m": "", "new:1b": "", "pipe:1b": "its manifest cannot be read: not a file"}
 
 
 def test_the_library_and_the_engine_of_other_names(tmp_path: Path, small: SparseFile) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from deployfit.errors import InputError
 from deployfit.sources.store import Entry, Places
 from deployfit.sources.stores.folders import NO_MODEL, is_unfinished, models_in
 
 NAME = "Hugging Face"
 PREFIX = "models--"
 SHOWN_COMMIT = 8
+MOST_REF_BYTES = 64
 
 
 def roots(places: Places) -> list[str]:
@@ -56,10 +58,11 @@ def _of_repository(path: str, name: str, root: str) -> Iterator[Entry]:
 
 
 def _main_commit(path: str) -> str:
+    from deployfit.sources.local import first_bytes
+
     try:
-        with open(os.path.join(path, "refs", "main"), encoding="ascii") as file:
-            return file.read(64).strip()
-    except (OSError, ValueError):
+        return first_bytes(os.path.join(path, "refs", "main"), MOST_REF_BYTES).decode("ascii", "replace").strip()
+    except InputError:
         return ""
 
 
