@@ -6,12 +6,13 @@ It imports no domain but models and architectures; whoever needs rows declares t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
 from deployfit.architectures.registry import ARCHITECTURES, ArchitectureRow, read_blueprint
 from deployfit.errors import DataError, InputError, quoted
+from deployfit.kept import OnDemand
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import MODELS, Model, ModelRow, own_model
 from deployfit.parameters import param
@@ -55,36 +56,29 @@ def rows(table: Table[T]) -> list[T]:
     return _read[key]
 
 
+def rows_by(table: Table[T], column: str) -> dict[str, list[Row]]:
+    """Return the rows of a table in `data/` by their text in a column, to be parsed when they are needed."""
+    return table.by(column, data_text(table.file), f"data/{table.file}")
+
+
 @cache
 def architectures() -> dict[str, ArchitectureRow]:
     """Return what is known of architectures by `model_type`."""
     return {row.model_type: row for row in rows(ARCHITECTURES)}
 
 
-class Catalogue(Mapping[str, Model]):
-    """The models by name, in the order of the table; each configuration is read when its model is asked for."""
+class Catalogue(OnDemand[Model]):
+    """The models by name, in the order of the table; each configuration is read when its model is asked for.
 
-    def __init__(self, known: list[ModelRow]) -> None:
-        self.rows = {row.name: row for row in known}
-        twice = sorted({row.name for row in known if self.rows[row.name] is not row})
+    `rows` are what is known beside the configurations.
+    """
+
+    def __init__(self, unread: Mapping[str, list[Row]]) -> None:
+        twice = sorted(name for name, known in unread.items() if len(known) > 1)
         if twice:
             raise DataError([f"data/models.csv: model {quoted(name)} is defined twice" for name in twice])
-        self._models: dict[str, Model] = {}
-
-    def __getitem__(self, name: str) -> Model:
-        if name not in self._models:
-            row = self.rows[name]
-            self._models[name] = Model(_published(name), row)
-        return self._models[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.rows
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.rows)
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        self.rows: Mapping[str, ModelRow] = OnDemand(unread, lambda name: MODELS.parsed(unread[name])[0])
+        super().__init__(unread, lambda name: Model(_published(name), self.rows[name]))
 
 
 def _published(name: str) -> Blueprint:
@@ -99,7 +93,7 @@ def models() -> Catalogue:
     >>> len(models()["Qwen3.5-27B"].blueprint.attentions)
     16
     """
-    return Catalogue(rows(MODELS))
+    return Catalogue(rows_by(MODELS, "model"))
 
 
 def load_models(path: str, wanted: str) -> dict[str, Model]:

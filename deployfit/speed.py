@@ -188,10 +188,9 @@ def active_bytes(blueprint: Blueprint, weights: Weights) -> int:
 
     An embedding table is read for one row only, unless it is the output head too.
 
-    >>> from deployfit.catalogue import models, rows
-    >>> from deployfit.formats.gguf_recipes import RECIPES, recipes_of
-    >>> from deployfit.quants.gguf import gguf_weights
-    >>> model, recipe = models()["Qwen3.5-35B-A3B"], recipes_of(rows(RECIPES))["Q4_K_M"]
+    >>> from deployfit.catalogue import models
+    >>> from deployfit.quants.gguf import gguf_recipes, gguf_weights
+    >>> model, recipe = models()["Qwen3.5-35B-A3B"], gguf_recipes()["Q4_K_M"]
     >>> active_bytes(model.blueprint, gguf_weights(model, recipe, imatrix=False, mtp=False))
     1975675392
     """

@@ -14,13 +14,13 @@ T = TypeVar("T")
 class Row:
     """One row of a table; a cell that cannot be read is noted as a fault and yields a stand-in."""
 
-    __slots__ = ("_cells", "_columns", "_faults", "_file", "_line")
+    __slots__ = ("_cells", "_columns", "_file", "_line", "faults")
 
     def __init__(
         self, cells: Sequence[str], columns: Mapping[str, int], file: str, line: int, faults: dict[str, None]
     ) -> None:
         self._cells, self._columns, self._file, self._line = cells, columns, file, line
-        self._faults = faults  # as keys: a cell may be read twice
+        self.faults = faults  # of the whole table; as keys: a cell may be read twice
 
     def _cell(self, column: str) -> str:
         return self._cells[self._columns[column]].strip()
@@ -28,11 +28,11 @@ class Row:
     def fault(self, column: str, expected: str) -> None:
         """Note that a cell is not what was expected."""
         got = quoted(self._cells[self._columns[column]])
-        self._faults[f"{self._file}:{self._line}: {column}: expected {expected}, got {got}"] = None
+        self.faults[f"{self._file}:{self._line}: {column}: expected {expected}, got {got}"] = None
 
     def text(self, column: str, *, blank: bool = False) -> str:
         """Return a cell's text; it may be blank only where that is said."""
-        text = self._cell(column)
+        text = self._cells[self._columns[column]].strip()
         if not blank and (not text or not text.isprintable()):
             self.fault(column, "a printable text")
         return text
@@ -87,14 +87,34 @@ class Table(NamedTuple, Generic[T]):
         """
         return parse_table(text, place, self.columns, self.parse)
 
+    def by(self, column: str, text: str, place: str) -> dict[str, list[Row]]:
+        """Return the rows by their text in a column, to be parsed when they are needed."""
+        faults: dict[str, None] = {}
+        rows: dict[str, list[Row]] = {}
+        for row in _rows(text, place, self.columns, faults):
+            rows.setdefault(row.text(column), []).append(row)
+        _check(faults)
+        return rows
+
+    def parsed(self, rows: Sequence[Row]) -> list[T]:
+        """Return what some rows become; raise DataError with all faults found."""
+        parsed = [self.parse(row) for row in rows]
+        for row in rows:
+            _check(row.faults)
+        return parsed
+
 
 def parse_table(text: str, place: str, columns: Sequence[str], parse: Callable[[Row], T]) -> list[T]:
     """Return what `parse` makes of each row of a CSV text; raise DataError with all faults found."""
     faults: dict[str, None] = {}
     parsed = [parse(row) for row in _rows(text, place, columns, faults)]
+    _check(faults)
+    return parsed
+
+
+def _check(faults: Mapping[str, None]) -> None:
     if faults:
         raise DataError(list(faults))
-    return parsed
 
 
 def _lines(text: str) -> list[str]:

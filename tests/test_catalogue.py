@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from conftest import run
 
-from deployfit.catalogue import Catalogue, models, rows
+from deployfit.catalogue import Catalogue, data_text, models, rows
 from deployfit.errors import DataError
+from deployfit.formats.gguf_recipes import RECIPES, recipes_of
 from deployfit.layers.tensor import Part
 from deployfit.models import MODELS
 
@@ -75,9 +76,22 @@ def test_a_figure_that_is_not_what_the_configuration_gives_is_a_fault() -> None:
 
 
 def test_a_model_is_defined_once() -> None:
-    known = rows(MODELS)
+    text = data_text(MODELS.file)
+    again = next(line for line in text.splitlines() if line.startswith("Qwen3.5-27B,"))
     with pytest.raises(DataError, match=r"model 'Qwen3\.5-27B' is defined twice"):
-        Catalogue([*known, next(row for row in known if row.name == "Qwen3.5-27B")._replace(source="another")])
+        Catalogue(MODELS.by("model", f"{text}{again}\n", MODELS.file))
+
+
+def test_what_is_read_when_it_is_asked_for_is_what_all_rows_are() -> None:
+    assert list(models().rows.values()) == rows(MODELS)
+
+
+def test_a_fault_is_told_of_the_row_that_is_asked_for() -> None:
+    text = "recipe,category,when,tensor_type\nGood,*,,Q4_K\nBad,*,,Q4_K\nBad,output,always,Q9_K\n"
+    recipes = recipes_of(RECIPES.by("recipe", text, "mine.csv"))
+    assert (list(recipes), recipes["Good"].default.name) == (["Good", "Bad"], "Q4_K")
+    with pytest.raises(DataError, match=r"mine\.csv:4: when: expected conditions .*\n.*mine\.csv:4: tensor_type"):
+        recipes["Bad"]
 
 
 @pytest.mark.parametrize("name", ["Qwen3.5-27B", "Qwen3.5-35B-A3B", "gpt-oss-20b"])

@@ -13,6 +13,7 @@ from functools import lru_cache
 from deployfit.errors import DataError, InputError, unknown
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.formats.gguf import EMBEDDING, NEVER_QUANTIZED, OUTPUT, GgufClass, GgufSource, Place
+from deployfit.kept import OnDemand
 from deployfit.tables import Row, Table
 from deployfit.values import NamedTuple
 
@@ -119,21 +120,19 @@ def parse_rule(row: Row, category: str) -> Rule:
 RECIPES = Table(
     "gguf_recipes.csv",
     ["recipe", "category", "when", "tensor_type"],
-    lambda row: (row.text("recipe"), parse_rule(row, row.text("category"))),
+    lambda row: parse_rule(row, row.text("category")),
 )
 
 
-def recipes_of(rows: Iterable[tuple[str, Rule]]) -> dict[str, Recipe]:
-    """Return the recipes by name; raise DataError if one does not begin with its default."""
-    rules: dict[str, list[Rule]] = {}
-    for name, rule in rows:
-        rules.setdefault(name, []).append(rule)
-    recipes = {}
-    for name, (first, *others) in rules.items():
-        if first.category != DEFAULT:
-            raise DataError([f"data/{RECIPES.file}: {name}: the first row must have the category {DEFAULT}"])
-        recipes[name] = Recipe(name, first.tensor_type, tuple(others))
-    return recipes
+def recipes_of(unread: Mapping[str, list[Row]]) -> Mapping[str, Recipe]:
+    """Return the recipes by name, of rows that are read when they are needed."""
+    return OnDemand(unread, lambda name: _recipe(name, *RECIPES.parsed(unread[name])))
+
+
+def _recipe(name: str, first: Rule, *others: Rule) -> Recipe:
+    if first.category != DEFAULT:
+        raise DataError([f"data/{RECIPES.file}: {name}: the first row must have the category {DEFAULT}"])
+    return Recipe(name, first.tensor_type, others)
 
 
 GENERATIONS = Table(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from deployfit.basis import Basis
-from deployfit.catalogue import rows
+from deployfit.catalogue import rows, rows_by
 from deployfit.errors import InputError
 from deployfit.formats.gguf import SHIPPED_EXPERTS, WITHOUT_DRAFTS, GgufSource
 from deployfit.formats.gguf_file import TOKENIZERS, KeyValues, file_bytes, header_bytes, key_values
@@ -28,7 +28,7 @@ def gguf_recipes() -> Mapping[str, Recipe]:
     >>> gguf_recipes()["Q4_K_M"].default.name
     'Q4_K'
     """
-    return recipes_of(rows(RECIPES))
+    return recipes_of(rows_by(RECIPES, "recipe"))
 
 
 MOST_SOURCES = 256  # kept

@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from deployfit.quants.publishers import Publisher
 
 
-@cache
 def recipes() -> Mapping[str, Recipe]:
     """Return llama.cpp's recipes by name.
 
     >>> recipes()["Q4_K_M"].default.name
     'Q4_K'
     """
-    from deployfit.formats.gguf_recipes import RECIPES, recipes_of
+    from deployfit.quants.gguf import gguf_recipes
 
-    return recipes_of(catalogue.rows(RECIPES))
+    return gguf_recipes()
 
 
 @cache
