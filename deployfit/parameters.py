@@ -6,13 +6,12 @@ line, `kv_type=` in Python.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from deployfit.values import NamedTuple
 
 MARK = "\N{SECTION SIGN}"  # stands around a parameter's name until a door has spelled it
-_MARKED = re.compile(f"{MARK}([a-z_]+){MARK}")
+LETTERS = "abcdefghijklmnopqrstuvwxyz_"
 
 
 class Parameter(NamedTuple):
@@ -40,7 +39,12 @@ def param(name: str) -> str:
 
 
 def _spelled(text: str, spell: Callable[[str], str]) -> str:
-    return _MARKED.sub(lambda match: spell(match[1]), text) if MARK in text else text
+    """Return a text with what stands between two marks spelled, if it is a name: what users type may hold marks too."""
+    spelled, *pieces = text.split(MARK)
+    while pieces:
+        name = pieces.pop(0)
+        spelled += spell(name) + pieces.pop(0) if pieces and name and not name.strip(LETTERS) else MARK + name
+    return spelled
 
 
 def command_line(text: str) -> str:

@@ -18,7 +18,7 @@ from deployfit.basis import Basis
 from deployfit.errors import DataError
 from deployfit.estimate import Estimate
 from deployfit.formats.ggml import TENSOR_TYPES
-from deployfit.hardware.mac import Mac, MacRow, find_chip
+from deployfit.hardware.mac import CHIP_DECIDES, Mac, MacRow, find_chip
 from deployfit.kept import keep
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint, Layer, layer_tensors
@@ -478,7 +478,7 @@ class Speeds(NamedTuple):
         if self.chip(mac):
             return ""
         if not mac.chip:
-            return "the chip decides: say it with --mac, such as 'M4 Max 64'"
+            return CHIP_DECIDES
         return f"bandwidth and arithmetic of the {mac.chip} are not known"
 
     def speed(

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployfit.apps import App
 from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.estimate import COLUMNS, WORKING, Estimate, file_basis
 from deployfit.hardware.gpu_limit import GENERATION_NAMES, GENERATIONS, LimitRow, default_limit, generation_of
+from deployfit.hardware.mac import CHIP_DECIDES
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.notes import Note, notes_on
 from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes.runtime import MemoryPart, Runtime
-from deployfit.speed import Speed, Speeds
 from deployfit.units import MIB, gib
 from deployfit.values import NamedTuple
+
+if TYPE_CHECKING:
+    from deployfit.speed import Speed, Speeds
 
 
 class Verdict(Enum):
@@ -103,9 +106,9 @@ class Answer(NamedTuple):
 
 
 class Judge:
-    """Answers one run for any quant."""
+    """Answers one run for any quant; without speeds, which need a chip, that of no Mac is known."""
 
-    def __init__(self, run: Run, limits: Sequence[LimitRow], speeds: Speeds, notes: Sequence[Note] = ()) -> None:
+    def __init__(self, run: Run, limits: Sequence[LimitRow], speeds: Speeds | None, notes: Sequence[Note] = ()) -> None:
         if run.options.mtp and not run.model.blueprint.drafts:
             raise InputError(f"{run.model.name} has no MTP layer; leave out {param('mtp')}")
         run.runtime.check(run.model.blueprint, run.settings)
@@ -154,20 +157,24 @@ class Judge:
             estimate=needed,
             verdict=verdict,
             max_context_tokens=self.max_context(weights),
-            speed=self._speeds.speed(
-                run.machine.mac,
-                run.model.blueprint,
-                weights,
-                needed,
-                runtime=run.runtime.name,
-                sequences=run.runtime.sequences(run.settings),
-                states=run.runtime.states(run.model.blueprint, run.settings, run.options),
-                context_tokens=run.settings.context_tokens,
-                mtp=run.options.mtp,
-            ),
-            no_speed=self._speeds.why_not(run.machine.mac),
+            speed=self._speed(weights, needed),
+            no_speed=self._speeds.why_not(run.machine.mac) if self._speeds else CHIP_DECIDES,
             notes=tuple(self._notes(weights, needed, verdict)),
             left_out=tuple(self._left_out()),
+        )
+
+    def _speed(self, weights: Weights, needed: Estimate) -> Speed | None:
+        run = self.run
+        return self._speeds and self._speeds.speed(
+            run.machine.mac,
+            run.model.blueprint,
+            weights,
+            needed,
+            runtime=run.runtime.name,
+            sequences=run.runtime.sequences(run.settings),
+            states=run.runtime.states(run.model.blueprint, run.settings, run.options),
+            context_tokens=run.settings.context_tokens,
+            mtp=run.options.mtp,
         )
 
     def max_context(self, weights: Weights, settings: Any = None) -> int:

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import click
 
+from deployfit.cli.telling import help_option, telling
 from deployfit.errors import DataError, DeployfitError
 from deployfit.exit_codes import BAD_INPUT, CLOSED, EXIT_CODES, FAULT, INTERRUPTED
 from deployfit.parameters import command_line
@@ -140,16 +141,26 @@ HELP = """Say whether a model fits a Mac, to the byte and offline.
 """
 
 
-@click.group(
-    cls=Commands,
-    invoke_without_command=True,
-    help=HELP,
-    epilog=EPILOGUE,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-)
-@click.version_option(package_name="deployfit", prog_name="deployfit")
+def _version_text(context: click.Context) -> str:
+    import deployfit
+
+    return f"deployfit, version {deployfit.__version__}"
+
+
 @click.pass_context
-def cli(context: click.Context) -> None:
+def _bare(context: click.Context) -> None:
     """Show the help where no command is asked for."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+cli = Commands(
+    "deployfit",
+    callback=_bare,
+    params=[telling("--version", said="Show the version and exit.", told=_version_text), help_option()],
+    add_help_option=False,
+    invoke_without_command=True,
+    help=HELP,
+    epilog=EPILOGUE,
+    context_settings={"max_content_width": 80},
+)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployfit.cli.screen import screen_of
+from deployfit.cli.telling import help_option
 from deployfit.cli.waiting import waiting
 from deployfit.errors import InputError, quoted
 from deployfit.parameters import Parameter, command_line, option
@@ -50,8 +51,9 @@ def command_of(name: str) -> click.Command:
 
     return click.Command(
         name,
-        params=[_parameter(each, question) for each in (*asked, *EVERY)],
+        params=[*(_parameter(each, question) for each in (*asked, *EVERY)), help_option()],
         callback=answer,
+        add_help_option=False,
         help=question.summary,
         epilog=question.epilogue or None,
     )

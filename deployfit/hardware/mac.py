@@ -8,6 +8,8 @@ from deployfit.tables import Row, Table
 from deployfit.units import GIB
 from deployfit.values import NamedTuple
 
+CHIP_DECIDES = "the chip decides: say it with --mac, such as 'M4 Max 64'"  # about speed
+
 
 class Mac(NamedTuple):
     """A Mac: its memory, and its chip where that is known ("" otherwise)."""

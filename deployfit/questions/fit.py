@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deployfit import catalogue
-from deployfit.advice import Advice, advice_on, makeable
 from deployfit.errors import InputError
 from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
 from deployfit.hardware.machine import Machine
@@ -40,6 +39,7 @@ from deployfit.values import NamedTuple
 from deployfit.verdict import RUNS, Answer, Judge, Verdict
 
 if TYPE_CHECKING:
+    from deployfit.advice import Advice
     from deployfit.questions.cluster import ClusterFits
     from deployfit.report.document import Document
     from deployfit.sources.opened import Opened
@@ -351,6 +351,8 @@ def _on(
         menu = menu_of(chosen, judge.run.runtime)
         quants = list(dict.fromkeys(chosen))
         if listed:
+            from deployfit.advice import makeable
+
             quants = makeable(judge, quants)
         best, reason = _best(judge, quants) if listed else (None, "")
         for each in quants:
@@ -371,6 +373,7 @@ def _best(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant | None, str]:
 
 
 def _advice(answer: Answer, judge: Judge, menu: Sequence[Quant]) -> Sequence[Advice]:
+    from deployfit.advice import advice_on
     from deployfit.questions.choices import choices_for
 
     return advice_on(answer, judge, choices_for(judge.run, menu))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from deployfit import catalogue
@@ -22,8 +23,6 @@ from deployfit.quants.weights import GGUF, Options, Quant, Weights
 from deployfit.questions.parameters import DEFAULT_CONTEXT, DEFAULT_MACOS
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import DraftModel, Runtime
-from deployfit.speed import COEFFICIENTS, DRAFTING, NO_SPEEDS, Speeds, drafting_of
-from deployfit.speed import by_runtime as coefficients_by_runtime
 from deployfit.values import NamedTuple
 from deployfit.verdict import Judge, Run
 from deployfit.words import numbers
@@ -32,6 +31,7 @@ from deployfit.words.named import Named, PublishedName
 
 if TYPE_CHECKING:
     from deployfit.quants.publishers import PublisherRow
+    from deployfit.speed import Speeds
     from deployfit.words.aliases import AliasRow
 
 MAC_VARIABLE = "DEPLOYFIT_MAC"  # the Mac that is meant where none is named
@@ -345,7 +345,8 @@ def as_started(judge: Judge, quant: Quant, start: Start) -> Judge:
 
 def judge_of(run: Run) -> Judge:
     """Return who answers a run."""
-    return Judge(run, catalogue.rows(LIMITS), speeds_of([run.machine]), catalogue.rows(NOTES))
+    known = speeds() if run.machine.mac.chip else None
+    return Judge(run, catalogue.rows(LIMITS), known, catalogue.rows(NOTES))
 
 
 def menu_of(chosen: Sequence[Quant], runtime: Runtime) -> Sequence[Quant]:
@@ -356,28 +357,23 @@ def menu_of(chosen: Sequence[Quant], runtime: Runtime) -> Sequence[Quant]:
     return shelf.own_quants(runtime.formats[0])
 
 
-_SPEEDS: list[Speeds] = []
-
-
+@cache
 def speeds() -> Speeds:
     """Return what is known of speed.
 
     >>> sorted(speeds().coefficients)
     ['llama.cpp', 'mlx']
     """
-    if not _SPEEDS:
-        _SPEEDS.append(
-            Speeds(
-                coefficients_by_runtime(catalogue.rows(COEFFICIENTS)),
-                drafting_of(catalogue.rows(DRAFTING)),
-                catalogue.rows(MACS),
-            )
-        )
-    return _SPEEDS[0]
+    from deployfit.speed import COEFFICIENTS, DRAFTING, Speeds, by_runtime, drafting_of
+
+    coefficients, drafting = by_runtime(catalogue.rows(COEFFICIENTS)), drafting_of(catalogue.rows(DRAFTING))
+    return Speeds(coefficients, drafting, catalogue.rows(MACS))
 
 
 def speeds_of(machines: Sequence[Machine]) -> Speeds:
     """Return what is known of speed; nothing where no chip is named, so that the file is not read for nothing."""
+    from deployfit.speed import NO_SPEEDS
+
     return speeds() if any(machine.mac.chip for machine in machines) else NO_SPEEDS
 
 

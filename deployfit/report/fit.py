@@ -28,12 +28,12 @@ from deployfit.report.document import (
     of_rows,
 )
 from deployfit.runtimes.runtime import HOST, MemoryPart
-from deployfit.speed import Rate, Speed
 from deployfit.units import MIB, four_digits, gb, gib, tps
 from deployfit.verdict import RUNS, Answer, Run, Verdict
 
 if TYPE_CHECKING:
     from deployfit.questions.fit import Fit
+    from deployfit.speed import Rate, Speed
 
 SCHEMA = "deployfit/fit/1"
 USUAL_MACOS = 26

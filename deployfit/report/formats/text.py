@@ -6,7 +6,6 @@ rank first.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -37,7 +36,7 @@ LEAST_NAME = 14  # characters that a shortened name keeps
 ADDRESS = "Get it"  # what the line of an address is called
 LONG_WORD = 24  # characters, of which nothing more is hung
 NAME_WIDTH = 10  # of facts
-_BEFORE_OPTION = re.compile(r" (?=-|[A-Z_]+=)")  # or a variable of its environment
+IN_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 
 
 def render(document: Document, out: IO[str], screen: Screen) -> None:
@@ -134,10 +133,27 @@ def _painted(text: str, tone: Tone, *, bold: bool = False) -> str:
     return f"{colour}{text}{RESET}" if colour else text
 
 
+def _pieces(command: str) -> list[str]:
+    """Return the options of a command with their values, and variables of its environment.
+
+    >>> _pieces("OLLAMA_X=1 ollama serve -c 4096 --jinja")
+    ['OLLAMA_X=1 ollama serve', '-c 4096', '--jinja']
+    """
+    first, *words = command.split(" ")
+    pieces = [first]
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if word.startswith("-") or (equals and name and not name.strip(IN_CAPITALS)):
+            pieces.append(word)
+        else:
+            pieces[-1] += f" {word}"
+    return pieces
+
+
 def _command(lead: str, command: str, width: int) -> Iterator[str]:
     """Yield a command, over several lines where it must be, so that it still can be copied."""
     line = lead
-    for piece in _BEFORE_OPTION.split(printable(command)):  # an option stays with its value
+    for piece in _pieces(printable(command)):
         if len(line) + len(piece) + 2 > width and line != lead:
             yield line.rstrip() + " \\"
             line = " " * len(lead) + "  "
