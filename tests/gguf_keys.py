@@ -92,6 +92,11 @@ def _gemma3(keys: dict, text: dict, rope: dict) -> None:
     keys["attention.sliding_window"] = text["sliding_window"]
 
 
+def _muse_glimmer(keys: dict, text: dict, rope: dict) -> None:
+    _gemma3(keys, text, rope)
+    keys["attention.sliding_window_pattern"] = [kind == "sliding_attention" for kind in text["layer_types"]]
+
+
 def _gemma4(keys: dict, text: dict, rope: dict) -> None:
     count = text["num_hidden_layers"]
     shared = text["num_kv_shared_layers"]
@@ -245,6 +250,7 @@ FAMILIES = {
     "qwen35 qwen35moe qwen3next": _delta_net,
     "gpt-oss": _gpt_oss,
     "gemma3": _gemma3,
+    "muse-glimmer": _muse_glimmer,
     "gemma4": _gemma4,
     "glm4moe": _glm4_moe,
     "deepseek2 deepseek32": _deepseek,

@@ -97,7 +97,7 @@ def test_a_model_without_draft_layers_is_named() -> None:
 
 def test_an_importance_matrix_is_needed_where_types_need_one() -> None:
     """What the engine warns of in a dry run: not where rows of 32 x odd made it take IQ4_NL instead."""
-    quants = [GgufQuant(recipe) for recipe in gguf_recipes().values()]
+    quants = [GgufQuant(recipe) for name, recipe in gguf_recipes().items() if name != "MXFP4_MOE"]
 
     def needing(hidden: int) -> set[str]:
         model = own_model("Mine", dense(hidden), "")
@@ -108,6 +108,14 @@ def test_an_importance_matrix_is_needed_where_types_need_one() -> None:
     assert needing(1056) == every - {"IQ3_XS", "IQ3_XXS"} | {"Q1_0"}
     model = own_model("Mine", dense(1056), "")
     assert {quant.name for quant in quants if not quant.advisable(model, Options(imatrix=True))} == {"Q1_0"}
+
+
+def test_a_recipe_for_experts_is_not_advised_where_there_are_none() -> None:
+    """MXFP4_MOE of a dense model has no tensor in MXFP4: it is Q8_0."""
+    mixed, plain = (GgufQuant(gguf_recipes()[name]) for name in ("MXFP4_MOE", "Q8_0"))
+    dense_model, mixture = models()["Qwen3.5-9B"], models()["Qwen3.5-35B-A3B"]
+    assert mixed.weights(dense_model, Options()).classes == plain.weights(dense_model, Options()).classes
+    assert (mixed.advisable(dense_model, Options()), mixed.advisable(mixture, Options())) == (False, True)
 
 
 def test_the_engines_model_of_70b_has_more_bits_for_values() -> None:

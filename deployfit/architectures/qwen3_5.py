@@ -44,7 +44,7 @@ def layer_types(text: Numbers, layers: int) -> list[str]:
 def gated_attention(text: Numbers) -> Attention:
     """Return attention with an output gate, of which a quarter of each head is rotated."""
     mixer = attention(text, 256)
-    return mixer._replace(rotary=mixer.head_dim // 4, gate=True, norm="head", biases="")
+    return mixer._replace(rotary=mixer.head_dim // 4, gate="joint", norm="head", biases="")
 
 
 def delta_net(text: Numbers) -> DeltaNet:

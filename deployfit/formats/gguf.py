@@ -219,6 +219,9 @@ def _stored(blueprint: Blueprint, tensor: Tensor, layer: int) -> Iterator[tuple[
         yield "attn_v_b", (mixer.kv_rank, mixer.value_dim, mixer.heads)
     elif isinstance(mixer, KimiDelta) and role.startswith("ssm_conv1d"):
         yield role, (shape[2], 1, shape[0], 1)
+    elif isinstance(mixer, Attention) and mixer.norm == "made" and role in ("attn_q", "attn_k"):
+        yield role, shape[::-1]
+        yield f"{role}_norm", (mixer.head_dim,)
     elif role in ("ssm_conv1d", "shortconv.conv"):
         yield role, (shape[2], shape[0])
     elif isinstance(mixer, Mamba2) and role == "ssm_norm":

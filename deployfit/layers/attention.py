@@ -10,13 +10,14 @@ class Attention(NamedTuple):
     """Grouped-query attention. All lengths are numbers of elements; 0 or "" means that there is none of it.
 
     `window`: a token sees that many before it, and the cache need hold no more. `chunk`: it sees its own chunk only
-    (Llama 4). `gate`: the query projection gives an output gate too. `norm`: RMS norms of queries and keys, a vector
-    "head" by head, one over "all" heads, or "plain" without a weight. `biases`: which of q, k, v and o have one.
-    `rotary`: how many dimensions of a head are rotated, `head_dim` unless said; 0 for none. `keys_are_values`: no
-    value projection of its own. `value_norm`: values go through an RMS norm without a weight. `shared_cache`: reads an
-    earlier layer's cache; its projections of keys and values are in the checkpoint, but nothing reads them (`idle`).
-    `fused`: queries, keys and values are one tensor. `scaled`: queries are scaled by a temperature that grows with the
-    position (Llama 4's layers without rotation, Mistral).
+    (Llama 4). `gate`: what comes out goes through a gate, which the query projection gives too ("joint"), or one of its
+    "own". `norm`: RMS norms of queries and keys, a vector "head" by head, one over "all" heads, or "plain" without a
+    weight; "made" are plain ones for which llama.cpp's files have weights all the same. `biases`: which of q, k, v and
+    o have one. `rotary`: how many dimensions of a head are rotated, `head_dim` unless said; 0 for none.
+    `keys_are_values`: no value projection of its own. `value_norm`: values go through an RMS norm without a weight.
+    `shared_cache`: reads an earlier layer's cache; its projections of keys and values are in the checkpoint, but
+    nothing reads them (`idle`). `fused`: queries, keys and values are one tensor. `scaled`: queries are scaled by a
+    temperature that grows with the position (Llama 4's layers without rotation, Mistral).
     """
 
     heads: int
@@ -25,7 +26,7 @@ class Attention(NamedTuple):
     rotary: int
     window: int = 0
     chunk: int = 0
-    gate: bool = False
+    gate: str = ""
     norm: str = ""
     biases: str = ""
     sinks: bool = False
@@ -70,7 +71,7 @@ class Attention(NamedTuple):
 
     def tensors(self, hidden: int) -> Roles:
         """Yield role and shape of its tensors."""
-        query_rows = self.query_dim * (2 if self.gate else 1)
+        query_rows = self.query_dim * (2 if self.gate == "joint" else 1)
         rows = {"q": query_rows, "k": self.kv_dim, "v": self.kv_dim}
         if self.keys_are_values:
             del rows["v"]
@@ -79,6 +80,8 @@ class Attention(NamedTuple):
         else:
             for letter, count in rows.items():
                 yield f"attn_{letter}", (count, hidden)
+        if self.gate == "own":
+            yield "attn_gate", (self.query_dim, hidden)
         yield "attn_output", (hidden, self.query_dim)
         for letter, count in rows.items():
             if letter in self.biases:

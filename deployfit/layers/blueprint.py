@@ -50,12 +50,13 @@ class Blueprint(NamedTuple):
 
     `model_type` is that of config.json, `gguf_architecture` llama.cpp's name (`general.architecture`).
     `rope_factors`: elements of a table of rotation factors that llama.cpp's file holds once; `rope_tables` of them, one
-    for long and one for short contexts if there are two (Phi). `embedding_scaled`, `residual_scaled`, `logits_scaled`:
-    what is multiplied by a constant. `logits_capped`: logits go through tanh. `deepstack`: at how many layers image
-    features are added. `per_layer_vocab`: rows of the table of per-layer embeddings. `norm_role`: the role of the last
-    norm. `position_axes`: how many numbers tell a token's position. `outputs_chosen`: where a forward pass drops the
-    tokens that get no logits: in the "last_layer", after all layers but "before_norm", or "after_norm", because
-    drafting reads what stands there.
+    for long and one for short contexts if there are two (Phi). `embedding_normed`: embeddings go through an RMS norm
+    without a weight. `embedding_scaled`, `residual_scaled`, `logits_scaled`: what is multiplied by a constant.
+    `logits_capped`: logits go through tanh. `deepstack`: at how many layers image features are added.
+    `per_layer_vocab`: rows of the table of per-layer embeddings. `norm_role`: the role of the last norm.
+    `position_axes`: how many numbers tell a token's position. `outputs_chosen`: where a forward pass drops the tokens
+    that get no logits: in the "last_layer", after all layers but "before_norm", or "after_norm", because drafting
+    reads what stands there.
     """
 
     model_type: str
@@ -69,6 +70,7 @@ class Blueprint(NamedTuple):
     vision: VisionTower | None = None
     rope_factors: int = 0
     rope_tables: int = 1
+    embedding_normed: bool = False
     embedding_scaled: bool = False
     residual_scaled: bool = False
     logits_scaled: bool = False

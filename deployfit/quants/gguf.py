@@ -10,7 +10,7 @@ from deployfit.catalogue import rows, rows_by
 from deployfit.errors import InputError
 from deployfit.formats.gguf import SHIPPED_EXPERTS, WITHOUT_DRAFTS, GgufSource
 from deployfit.formats.gguf_file import TOKENIZERS, KeyValues, file_bytes, header_bytes, key_values
-from deployfit.formats.gguf_recipes import RECIPES, Recipe, TypedClass, needs_imatrix, recipes_of, typed_classes
+from deployfit.formats.gguf_recipes import RECIPES, STACKS, Recipe, TypedClass, needs_imatrix, recipes_of, typed_classes
 from deployfit.kept import keep
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import OUTSIDE, Part
@@ -129,7 +129,12 @@ class GgufQuant(NamedTuple):
         return self.recipe.name
 
     def advisable(self, model: Model, options: Options) -> bool:
-        """Return whether llama.cpp makes it as asked: some types need an importance matrix, not all hold all rows."""
+        """Return whether llama.cpp makes it as asked: some types need an importance matrix, not all hold all rows.
+
+        One that is made for experts is another recipe where there are none.
+        """
+        if model.blueprint.experts is None and any(rule.category == STACKS for rule in self.recipe.rules):
+            return False
         try:
             typed = typed_classes(self.recipe, _makeable(model, mtp=options.mtp), imatrix=options.imatrix)
         except InputError:

@@ -238,7 +238,7 @@ def _of_source(opened: Opened, runtime: str | None) -> tuple[Model, Mapping[str,
     model = opened.model or own_model(opened.place, opened.assumed or _bare(opened.architecture), opened.place)
     if opened.quant is None:
         engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]
-        return model, {name: list(shelf.own_quants(registry.format_of(name))) for name in engines}
+        return model, {name: _recipes(model, name) for name in engines}
     return model, _loaded(opened.quant, runtime)
 
 
@@ -327,7 +327,13 @@ def _asked(
         return asked
     if whose is not None:
         raise InputError(f"no file of {whose} is known for {model.name}; leave out {param('publisher')}")
-    return {engine: list(shelf.own_quants(registry.format_of(engine))) for engine in engines}
+    return {engine: _recipes(model, engine) for engine in engines}
+
+
+def _recipes(model: Model, engine: str) -> list[Quant]:
+    """Return the recipes that an engine's own tools make of a model, all of them if they make none as they are."""
+    recipes = list(shelf.own_quants(registry.format_of(engine)))
+    return [recipe for recipe in recipes if recipe.advisable(model, Options())] or recipes
 
 
 def _on(
@@ -354,7 +360,9 @@ def _on(
             from deployfit.advice import makeable
 
             quants = makeable(judge, quants)
-        best, reason = _best(judge, quants) if listed else (None, "")
+        best, reason = (
+            _best(judge, [each for each in quants if each.advisable(model, options)]) if listed else (None, "")
+        )
         for each in quants:
             started = as_started(judge, each, starts[name])
             answer = started.answer(each)

@@ -32,16 +32,22 @@ def attention(graph: ModelGraph, mixer: Attention, normed: Tensor) -> Tensor:
     result = _attended(graph, mixer, query, kind)
     result = rotated(graph, result, f"{kind}_value_rotation")
     if mixer.gate:
-        (joint,) = raw[0].sources  # the projection that gives queries and gate
-        gate = graph.compute("CONT", result.shape, graph.view(joint, *query_shape))
-        result = graph.compute("MUL", result.shape, result, gate)
+        result = graph.compute("MUL", result.shape, result, _gate(graph, mixer, normed, raw[0], query_shape))
     return graph.projected(graph.blueprint.hidden, result)
+
+
+def _gate(graph: ModelGraph, mixer: Attention, normed: Tensor, query: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return what the output is multiplied by."""
+    if mixer.gate == "own":
+        return graph.projected(mixer.query_dim, normed)
+    (joint,) = query.sources  # the projection that gives queries and gate
+    return graph.compute("CONT", (mixer.query_dim, shape[-1]), graph.view(joint, *shape))
 
 
 def _projections(graph: ModelGraph, mixer: Attention, normed: Tensor) -> list[Tensor]:
     """Return queries, keys and values, head by head."""
     tokens = normed.shape[1]
-    queries = mixer.query_dim * (2 if mixer.gate else 1)
+    queries = mixer.query_dim * (2 if mixer.gate == "joint" else 1)
     heads = (mixer.heads, mixer.kv_heads, mixer.kv_heads)
     if mixer.fused:
         joint = graph.projected(queries + 2 * mixer.kv_dim, normed)
@@ -69,7 +75,7 @@ def _with_position(
     graph: ModelGraph, mixer: Attention, tensor: Tensor, shape: tuple[int, ...], *, is_key: bool = False
 ) -> Tensor:
     """Return queries or keys, normed and rotated as the layer has it."""
-    if mixer.norm == "head":
+    if mixer.norm in ("head", "made"):
         tensor = graph.norm(tensor)
     if mixer.rotary:
         tensor = graph.compute("ROPE", shape, tensor, graph.input("positions"))

@@ -65,6 +65,8 @@ class Stream:
             padded = graph.compute("PAD", wide, self.state)
             self.state = self.features = graph.view(padded, *self.state.shape)
             graph.expand(self.state)
+        if blueprint.embedding_normed:
+            self.state = graph.norm(self.state)
         rows = self._per_layer_rows() if blueprint.per_layer_width else None
         if blueprint.embedding_scaled:
             self.state = graph.compute("SCALE", self.state.shape, self.state)
