@@ -391,18 +391,18 @@ class _Stream(io.TextIOWrapper):
 
 
 TARGETS = (
-    Target("GGUF headers", gguf_bytes, try_gguf, 620),
+    Target("GGUF headers", gguf_bytes, try_gguf, 300),
     Target("safetensors headers", mutate.safetensors, try_safetensors, 700),
-    Target("config.json", config_text, try_config, 50),
-    Target("GGUF key-values", key_values, try_key_values, 140),
-    Target("tables", table_text, try_table, 140),
-    Target("answers of the Hub", answer_text, try_answer, 300),
-    Target("files of models", whole.file_of_model, whole.try_file, 5),
+    Target("config.json", config_text, try_config, 24),
+    Target("GGUF key-values", key_values, try_key_values, 100),
+    Target("tables", table_text, try_table, 200),
+    Target("answers of the Hub", answer_text, try_answer, 660),
+    Target("files of models", whole.file_of_model, whole.try_file, 2),
     # Two questions, of which a sweep of DeepSeek-V3.2's many kinds of layers takes seconds, whoever asks.
-    Target("answers about a config.json", whole.config, whole.try_config, 3, 10.0),
-    Target("logs", whole.log_text, whole.try_log, 20),
-    Target("questions of agents", whole.question, whole.try_question, 12),
-    Target("command lines", words, try_words, 2),
+    Target("answers about a config.json", whole.config, whole.try_config, 1, 10.0),
+    Target("logs", whole.log_text, whole.try_log, 10),
+    Target("questions of agents", whole.question, whole.try_question, 2),
+    Target("command lines", words, try_words, 1),
 )
 
 
