@@ -29,6 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from today's output")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which groups were left out, and how to ask for them."""
+    left_out = terminalreporter.stats.get("deselected", [])
+    for group in ("browser", "engine", "online"):
+        if count := sum(item.get_closest_marker(group) is not None for item in left_out):
+            terminalreporter.write_line(f"left out: {count} tests of the group {group} (pytest -m {group})")
+
+
 def engine_rows(name: str) -> list[dict[str, str]]:
     with open(DATA / name, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))

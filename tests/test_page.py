@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -146,6 +147,13 @@ def test_licences_are_kept_and_versions_pinned() -> None:
     assert "Leon Sorokin" in bundled("js")
     versions = json.loads((PAGE / "package.json").read_text(encoding="utf-8"))["devDependencies"]
     assert all(re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", version) for version in versions.values())
+
+
+def test_a_test_run_says_that_the_browser_was_left_out() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/browser"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert re.search(r"^left out: [0-9]+ tests of the group browser \(pytest -m browser\)$", done.stdout, re.MULTILINE)
 
 
 def test_it_is_counted_only_where_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,19 +24,22 @@ from deployfit.values import NamedTuple
 
 Run = Curves | str  # or why the runtime refuses
 MOST_PROCESSES = 16
-AT_ONCE = 9  # settings of a task, next to each other: they have replays in common
 
 
 class Task(NamedTuple):
-    """Some settings of a model, each of a runtime."""
+    """Some settings of a model, each of a runtime, with their positions among all that are offered."""
 
     model: Model
     settings: Sequence[tuple[str, Any]]
+    places: Sequence[int]
 
 
 def tasks_of(model: Model, settings: Sequence[tuple[str, Any]]) -> list[Task]:
-    """Return the tasks that count a model."""
-    return [Task(model, settings[begin : begin + AT_ONCE]) for begin in range(0, len(settings), AT_ONCE)]
+    """Return the tasks that count a model: settings of as many sequences have replays in common."""
+    groups: dict[tuple[str, int], list[int]] = {}
+    for place, (runtime, each) in enumerate(settings):
+        groups.setdefault((runtime, registry.runtime(runtime).sequences(each)), []).append(place)
+    return [Task(model, [settings[place] for place in places], places) for places in groups.values()]
 
 
 def count(task: Task) -> list[list[Run]]:

@@ -262,6 +262,7 @@ def figures_of(models: Sequence[Model], step: Callable[[], object] = lambda: Non
     tasks = [figures.tasks(model) for model in models]
     results = counted([task for own in tasks for task in own])
     for model, own in zip(models, tasks, strict=True):
-        figures.add(model, [run for _ in own for run in next(results)])
+        runs = {place: run for task in own for place, run in zip(task.places, next(results), strict=True)}
+        figures.add(model, [runs[place] for place in sorted(runs)])
         step()
     return figures.written()

@@ -61,12 +61,9 @@ def all_starts() -> Starts:
 def _every(
     apps: Sequence[App], caches: Mapping[str, Sequence[Mapping[str, str]]]
 ) -> Iterator[tuple[int, int, int, Start]]:
-    """Yield what an application can be started with; what it has no option for is left out.
-
-    What applications have in common comes one after the other, so that it is counted once.
-    """
-    for slots, number in enumerate(SLOTS):
-        for index, app in enumerate(apps):
+    """Yield what an application can be started with; what it has no option for is left out."""
+    for index, app in enumerate(apps):
+        for slots, number in enumerate(SLOTS):
             for kv, typed in enumerate(caches[app.runtime]):
                 asked = {**typed, **({SLOTS_PARAMETER: number} if number else {})}
                 known = {each.name for each in registry.parameters()[app.runtime]}

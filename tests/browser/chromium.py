@@ -1,4 +1,7 @@
-"""A headless Chromium that is told what to do over a pipe (the DevTools protocol), and asks no host for anything."""
+"""A headless Chromium that is told what to do over a pipe (the DevTools protocol), and asks no host for anything.
+
+As a program it ends with 0 where there is a browser.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -198,3 +202,7 @@ class Tab:
             for each in self._browser.events
             if each.get("method") == method and each.get("sessionId") == self._session
         ]
+
+
+if __name__ == "__main__":
+    sys.exit(find_browser() is None)
