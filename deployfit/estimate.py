@@ -31,7 +31,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     ),
 }
 COLUMN_OF: Mapping[str, str] = {part: column for column, parts in COLUMNS.items() for part in parts}
-WORKING = ("compute", "metal_scratch")  # the working memory, of which there is an upper bound
+WORKING = ("compute", "metal_scratch", "weight_copy")  # the working memory, of which there is an upper bound
 
 
 class Estimate(NamedTuple):

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployfit import catalogue
+from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.hardware.gpu_limit import LIMITS
 from deployfit.hardware.mac import MACS
@@ -24,13 +25,14 @@ from deployfit.measured.logs.compare import Row, compare, compare_speeds, disagr
 from deployfit.measured.logs.contribution import contribution, csv_text, left_out
 from deployfit.measured.logs.header import parts_from_header
 from deployfit.measured.logs.lines import MOST_CHARACTERS
-from deployfit.measured.logs.log import EngineLog
+from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart
 from deployfit.measured.logs.question import find_model, question_of
 from deployfit.measured.logs.reading import programs, read_log
 from deployfit.measured.memory import LOGS, judged_logs
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options
+from deployfit.questions.verify import verify
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Rate
@@ -209,6 +211,25 @@ def test_known_causes_are_named() -> None:
     old = rows_of("metal-2025-04-init")
     assert (old["kv_cache", ""].difference_bytes or 0) < 0
     assert "layers with a window" in old["kv_cache", ""].reason
+
+
+@pytest.mark.parametrize("name", ["ollama-0.12-llama-runner", "ollama-0.31-journald", "ollama-0.31-llama-server"])
+def test_what_ollama_logs_of_its_engine_is_predicted_options_of_a_user_s_or_not(name: str) -> None:
+    """Its engine logs the type of keys and of values, the micro-batch and more, none of which its users set so."""
+    found = verify(str(FOLDER / f"{name}.log"))
+    assert found.notes == []
+    rows = {(row.name, row.where): row for row in found.rows_by_part}
+    assert (rows["weights", ""].agrees, rows["kv_cache", ""].agrees) == (True, True)
+    assert None not in {row.predicted_bytes for row in found.rows_by_part}
+
+
+def test_a_checkpoint_is_one_of_the_states_that_drafting_keeps() -> None:
+    log = log_of("llama-server-10")
+    log = log._replace(settings=log.settings._replace(parallel=4, draft="mtp", draft_max=3))
+    part = MemoryPart("recurrent_state", "", 16 * 20_201_472, 16 * 20_201_472, Basis.EXACT)
+    log = log._replace(parts=[LoggedPart("checkpoint", Figure(20_201_472, 0))])
+    (row,) = compare(log, [part], catalogue.rows(CAUSES), {})
+    assert (row.name, row.predicted_bytes) == ("checkpoint", 20_201_472)
 
 
 def test_every_cause_can_happen() -> None:

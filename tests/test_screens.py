@@ -19,7 +19,8 @@ import pytest
 from conftest import Asking, run
 from fake_hub import FakeHub, Fault
 
-from deployfit.cli.waiting import CLEAR, FRAMES, PATIENCE
+from deployfit.cli.waiting import CLEAR, FRAMES, PATIENCE, waiting
+from deployfit.questions.question import PROGRESS
 from deployfit.report.document import Code, Document, Statement, Ways
 from deployfit.report.formats import Screen
 from deployfit.report.formats.text import render
@@ -55,9 +56,10 @@ def of_readme() -> list[tuple[str, ...]]:
     ]
 
 
-def in_terminal(words: tuple[str, ...], width: int, more: Mapping[str, str] = {}) -> str:
-    """Run deployfit in a terminal of its own and return all that it printed there."""
+def in_terminal(words: tuple[str, ...], width: int, more: Mapping[str, str] = {}, typed: bytes = b"") -> str:
+    """Run deployfit in a terminal of its own and return all that it printed there; what is typed is shown there too."""
     ours, theirs = pty.openpty()
+    os.write(ours, typed)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "TERM": "xterm-256color"} | more
     with subprocess.Popen(
@@ -135,6 +137,20 @@ def test_what_takes_long_says_so_on_a_terminal_and_leaves_nothing_behind(hub: Fa
     assert drawn[0] == ""
     assert {text.strip() for text in drawn[1:-1]} - {""} == {f"{frame} working" for frame in FRAMES}
     assert drawn[-1].startswith("own/repo")
+
+
+def test_who_pastes_a_log_is_told_how_to_end_and_nothing_is_drawn_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = (Path(__file__).parent / "data" / "logs" / "mlx-lm-generate.log").read_bytes()
+    shown = in_terminal(("verify", "-"), 80, typed=log + b"\n\x04")
+    assert shown.count("paste the log, then press Ctrl-D\n") == 1
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    monkeypatch.setattr(sys, "stderr", said := io.StringIO())
+    monkeypatch.setattr(said, "isatty", lambda: True)
+    with waiting(reads_input=True):
+        assert PROGRESS == []  # nobody draws
+    assert said.getvalue() == "paste the log, then press Ctrl-D\n"
 
 
 def test_a_number_stays_with_the_word_before_it() -> None:

@@ -48,8 +48,9 @@ def bytes_of(parts: Iterable[MemoryPart], where: str, *names: str) -> int:
     return sum(part.nbytes for part in parts if part.where == where and part.name in names)
 
 
-def running(row: Mapping[str, str], blueprint: Blueprint) -> list[MemoryPart]:
-    return list(RUNTIME.running(blueprint, settings_of(row), Options(mtp=row["drafting_n_max"] != "0")))
+def running(row: Mapping[str, str], blueprint: Blueprint, mtp: str = "") -> list[MemoryPart]:
+    drafts = (mtp or row["drafting_n_max"]) != "0"
+    return list(RUNTIME.running(blueprint, settings_of(row), Options(mtp=drafts)))
 
 
 SERVER = engine_rows("server_memory.csv")
@@ -218,6 +219,59 @@ def test_random_settings_of_every_family() -> None:
             if not 0 <= int(row[name]) - nbytes <= scalars * name.endswith("_model"):
                 wrong.append((row, name))
     assert (len(rows), len({row["model"] for row in rows}), wrong) == (204, 29, [])
+
+
+def test_compute_buffers_of_both_sides_where_experts_or_layers_are_kept_from_the_gpu() -> None:
+    """The upper bound holds for both who can read a prompt in; the figure is that of the CPU's own layers."""
+    rows = engine_rows("partial_offload.csv")
+    above, equal, errors = [], 0, []
+    for row in rows:
+        model = models()[row["model"]]
+        settings = LlamaCppSettings(
+            int(row["n_ctx"]),
+            row["type_kv"],
+            row["type_kv"],
+            ubatch=int(row["n_ubatch"]),
+            batch=max(2048, int(row["n_ubatch"])),
+            flash_attn=row["flash_attn"] == "on",
+            gpu_layers=EVERY_LAYER if row["gpu_layers"] == "all" else int(row["gpu_layers"]),
+            n_cpu_moe=int(row["n_cpu_moe"]),
+        )
+        weights = find_quant(row["recipe"]).weights(model, Options())
+        parts = [
+            *RUNTIME.loaded(model.blueprint, weights, Options(), settings),
+            *RUNTIME.running(model.blueprint, settings, Options()),
+        ]
+        logged = {"device": int(row["device_mib"]), "host": int(row["host_mib"])}
+        for where, mib in logged.items():
+            most = sum(
+                part.upper_bytes for part in parts if part.where == where and part.name in ("compute", "weight_copy")
+            )
+            if most < mib * MIB:
+                above.append((row, where, most / MIB))
+        if row["reads_prompts"] == "cpu":
+            found = {where: bytes_of(parts, where, "compute") / MIB for where in logged}
+            equal += all(0 <= found[where] - mib < 1 for where, mib in logged.items())
+            errors.append(sum(found.values()) / sum(logged.values()) - 1)
+    assert (len(rows), above, equal) == (144, [], 23)
+    assert -0.1 < min(errors) < max(errors) < 0.17, errors
+
+
+def test_compute_buffers_of_both_sides_with_a_servers_settings() -> None:
+    """46 random ones, with unified caches, drafts and several slots: most to the byte on the CPU's side."""
+    rows = [row for row in engine_rows("server_random.csv") if (row["gpu_layers"], row["n_cpu_moe"]) != ("all", "0")]
+    above, equal, errors = [], 0, []
+    for row in rows:
+        parts = running(row, models()[row["model"]].blueprint, row["mtp"])
+        for side, where in (("dev", "device"), ("host", "host")):
+            most = sum(part.upper_bytes for part in parts if part.where == where and part.name == "compute")
+            if most < int(row[f"{side}_compute"]):
+                above.append((row, where))
+        equal += bytes_of(parts, "host", "compute") == int(row["host_compute"])
+        both = bytes_of(parts, "device", "compute") + bytes_of(parts, "host", "compute")
+        errors.append(both / (int(row["dev_compute"]) + int(row["host_compute"])) - 1)
+    assert (len(rows), above, equal) == (46, [], 23)
+    assert -0.13 < min(errors) < max(errors) < 0.18, errors
 
 
 def q4_1(model: Model, options: Options) -> Weights:

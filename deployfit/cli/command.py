@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deployfit.report.document import Document
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-STANDARD_OUTPUT = "-"
+STANDARD_OUTPUT = STANDARD_INPUT = "-"
 
 EVERY = (
     Parameter("format", "How to print it.", "NAME", "by the end of --output's name, else text"),
@@ -44,7 +44,7 @@ def command_of(name: str) -> click.Command:
         if output is None and formats.is_binary(format_name):
             raise InputError(f"{format_name} is no text for standard output; say where to with {option('output')} FILE")
         given = {key: value for key, value in typed.items() if value not in (None, ())}
-        with waiting():
+        with waiting(reads_input=given.get("log") == STANDARD_INPUT):
             found = question.ask(**given)
             document = found.document().spelled(command_line)
         return _shown(found, document, question, format_name, output)

@@ -55,8 +55,16 @@ class Waiting:
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
-    """Show on a terminal that an answer takes long; anywhere else nothing."""
+def waiting(*, reads_input: bool = False) -> Iterator[None]:
+    """Show on a terminal that an answer takes long; anywhere else nothing.
+
+    What a person pastes would be drawn over: who reads the terminal is told how to end instead.
+    """
+    if reads_input and sys.stdin is not None and sys.stdin.isatty():
+        sys.stderr.write("paste the log, then press Ctrl-D\n")
+        sys.stderr.flush()
+        yield
+        return
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield
         return

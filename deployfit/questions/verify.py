@@ -24,7 +24,7 @@ from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.question import Answered, Question
-from deployfit.questions.resolve import find_model, machine_of, run_of, speeds_of, start_of
+from deployfit.questions.resolve import Start, find_model, machine_of, run_of, speeds_of, start_of
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Speed
 from deployfit.values import NamedTuple
@@ -123,7 +123,7 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
     settings = {name: value for name, value in asked.items() if name not in own}
     options = Options(mtp="mtp" in asked, vision="vision" in asked)
     try:
-        start = start_of(_app(log, asked["runtime"]), asked["runtime"], asked.get("context") or "32k", settings)
+        start = _start(log, asked["runtime"], asked.get("context") or "32k", settings)
         model = find_model(asked["model"])
         weights = find_quant(asked["quant"], asked["runtime"]).weights(model, options)
         run = run_of(model, start, machine, options)
@@ -131,9 +131,19 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
     except DeployfitError as error:
         return [*notes, python(error.marked).partition("\n")[0]], Predicted(parts_from_header(log), {})
     known = {"file_tensors": weights.tensor_bytes}
+    if checkpoint := run.runtime.extra_columns(model.blueprint, run.settings, options).get("checkpoint_bytes"):
+        known["checkpoint"] = checkpoint
     if "mac" in asked:
         known["gpu_limit"] = machine.limit.limit_bytes
     return notes, Predicted(needed.parts, known, _speed(run, weights) if "mac" in asked else None)
+
+
+def _start(log: EngineLog, runtime: str, context: str, settings: Mapping[str, str]) -> Start:
+    """Return how the log's program started: what it logs beside its own defaults, options of a user's or not."""
+    app = _app(log, runtime)
+    options = start_of(app, runtime, context, {}).app.options
+    own = {name: value for name, value in settings.items() if name in options}
+    return start_of(app, runtime, context, own)._replace(typed=settings)
 
 
 def _app(log: EngineLog, runtime: str) -> str:

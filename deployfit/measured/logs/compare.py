@@ -132,9 +132,10 @@ def _predicted(
 
 
 def _checkpoint(log: EngineLog, parts: Sequence[MemoryPart]) -> int | None:
-    """Return what a context checkpoint holds: one state of one sequence."""
+    """Return what a context checkpoint holds: one state of one sequence, of which drafting keeps more."""
     states = sum(part.nbytes for part in parts if part.name == "recurrent_state")
-    return states // log.settings.parallel if states and log.settings.parallel else None
+    drafts = log.settings.draft_max or 0 if log.settings.draft == "mtp" else 0
+    return states // log.settings.parallel // (1 + drafts) if states and log.settings.parallel else None
 
 
 def _row(

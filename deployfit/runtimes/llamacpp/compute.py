@@ -27,13 +27,15 @@ class ComputeBuffers(NamedTuple):
 
     `device_bytes` and `host_bytes` are the engine's own figures for a GPU-like device; `device_upper_bytes`
     also covers Metal, whose flash attention wants scratch that grows with the context. `metal_bytes` is how much larger
-    the device's buffer is with that scratch in it, if it is asked for.
+    the device's buffer is with that scratch in it, if it is asked for. `host_upper_bytes`: 0 where that of the host is
+    exact.
     """
 
     device_bytes: int
     device_upper_bytes: int
     host_bytes: int
     metal_bytes: int = 0
+    host_upper_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
@@ -43,7 +45,7 @@ class ComputeBuffers(NamedTuple):
     @property
     def upper_bytes(self) -> int:
         """The same at its upper bound."""
-        return self.device_upper_bytes + self.host_bytes
+        return self.device_upper_bytes + max(self.host_bytes, self.host_upper_bytes)
 
 
 class ModelBuffers:

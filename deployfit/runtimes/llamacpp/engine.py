@@ -12,14 +12,15 @@ from deployfit.layers.tensor import Part
 from deployfit.parameters import param
 from deployfit.runtimes.llamacpp.batch import F32_BYTES
 from deployfit.runtimes.llamacpp.caches import kv_cache_bytes, slides, sliding_limit, snapshots, state_bytes
-from deployfit.runtimes.llamacpp.compute import buffers_of
+from deployfit.runtimes.llamacpp.compute import ModelBuffers, buffers_of
 from deployfit.runtimes.llamacpp.kinds import kinds_of
-from deployfit.runtimes.llamacpp.placement import Placed, first_on_gpu, is_mapped, is_partial, placed
+from deployfit.runtimes.llamacpp.placement import Placed, first_on_gpu, is_mapped, is_partial, largest_kept, placed
 from deployfit.runtimes.llamacpp.refusals import check
 from deployfit.runtimes.llamacpp.settings import (
     ALL,
     COLUMNS,
     CONTEXT_STEP,
+    EVERY_LAYER,
     FORMATS,
     NAME,
     NO_METAL,
@@ -32,10 +33,12 @@ from deployfit.units import gb, gib
 
 if TYPE_CHECKING:
     from deployfit.quants.weights import Options, Weights
+    from deployfit.runtimes.llamacpp.partial import PartialBuffers
     from deployfit.vision.largest import LargestImage
 
 NOT_IN_METAL_FLASH_ATTENTION = ("iq4_nl",)
 DRAFTING = "MTP drafting"
+COPIED_AT_ONCE = 2  # matrices of the CPU: the next is copied before the last is given up
 
 
 class LlamaCpp:
@@ -59,6 +62,12 @@ class LlamaCpp:
         detail = f"{weights.bits_per_weight:.2f} bits per weight; file {gb(weights.file_bytes)} GB"
         text = placed(blueprint, weights.classes, Part.TEXT, settings, mtp=options.mtp)
         parts = list(_weights("weights", "weights", text, settings, weights.basis, detail))
+        if is_partial(blueprint, settings, mtp=options.mtp):
+            copied = COPIED_AT_ONCE * largest_kept(blueprint, weights.classes, settings, mtp=options.mtp)
+            copy = _part(
+                "weight_copy", "copies of weights", 0, Basis.ASSUMED, "of the CPU's, where the GPU reads prompts"
+            )
+            parts.append(copy._replace(upper_bytes=copied))
         if options.vision and blueprint.vision:
             from deployfit.runtimes.llamacpp.image import llamacpp_image_parts
 
@@ -76,7 +85,7 @@ class LlamaCpp:
     def running(self, blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Sequence[MemoryPart]:
         """Return caches, states, compute and output buffers, those of drafting, and what grows in use."""
         settings = started(settings, options)
-        parts = [*self.kept(blueprint, settings, options), *_compute_parts(blueprint, settings)]
+        parts = [*self.kept(blueprint, settings, options), *_compute_parts(blueprint, settings, options)]
         if settings.outputs == SLOTS:
             parts.append(_output_part(blueprint, settings))
         if _drafts(settings, options):
@@ -97,7 +106,7 @@ class LlamaCpp:
         """Return a lower bound of all that is running which never falls as the context grows."""
         settings = started(settings, options)
         least = kv_cache_bytes(blueprint, settings) + state_bytes(blueprint, settings)
-        least += buffers_of(blueprint).least_bytes(settings)
+        least += _buffers(blueprint, settings, options).least_bytes(settings)
         if _drafts(settings, options):
             from deployfit.runtimes.llamacpp.drafting import least_draft_bytes
 
@@ -109,7 +118,7 @@ class LlamaCpp:
         settings, step = started(settings, options), self.context_step(settings)
         if settings.context_tokens < settings.ubatch or settings.context_tokens % step:
             return settings.context_tokens
-        cells = buffers_of(blueprint).straight_until(settings)
+        cells = _buffers(blueprint, settings, options).straight_until(settings)
         if _drafts(settings, options):
             from deployfit.runtimes.llamacpp.drafting import straight_draft_cells
 
@@ -215,7 +224,8 @@ class LlamaCpp:
         if is_partial(blueprint, settings):
             notes.append(
                 "what is kept from the GPU takes the same memory of a Mac; it only helps where the GPU limit is lower"
-                " than what is free, and the CPU's part is several times slower"
+                " than what is free, and the CPU's part is several times slower; its compute buffers are an estimate,"
+                " with room for copies of its weights on the GPU in the upper bound"
             )
         return notes
 
@@ -257,7 +267,8 @@ def _weights(
     yield _part(name, label, where.device_bytes, basis, detail)
     host, copy = where.host_bytes, where.copy_bytes
     if host or copy:
-        words = "looked up by the CPU" if host else "the same pages of the file"
+        kept = settings.gpu_layers != EVERY_LAYER or settings.cpu_moe or settings.n_cpu_moe
+        words = "kept from the GPU" if kept else "looked up by the CPU" if host else "the same pages of the file"
         part = _part(name, label, host + (0 if is_mapped(settings) else copy), basis, words, HOST)
         yield part._replace(upper_bytes=host + copy)
 
@@ -280,9 +291,19 @@ def _cache_parts(blueprint: Blueprint, settings: LlamaCppSettings, options: Opti
             yield _part("recurrent_state", "recurrent state", state, Basis.EXACT, _state_detail(own, settings), where)
 
 
-def _compute_parts(blueprint: Blueprint, settings: LlamaCppSettings) -> Iterable[MemoryPart]:
-    compute, label = buffers_of(blueprint).buffers(settings), "compute buffers"
-    basis = Basis.ASSUMED if is_partial(blueprint, settings) else Basis.DERIVED
+def _buffers(blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> ModelBuffers | PartialBuffers:
+    """Return the compute buffers, on both sides where something is kept from the GPU."""
+    if not is_partial(blueprint, settings, mtp=options.mtp):
+        return buffers_of(blueprint)
+    from deployfit.runtimes.llamacpp.partial import partial_buffers_of
+
+    first = min(first_on_gpu(blueprint, settings, mtp=options.mtp), len(blueprint.layers))
+    return partial_buffers_of(blueprint, first)
+
+
+def _compute_parts(blueprint: Blueprint, settings: LlamaCppSettings, options: Options) -> Iterable[MemoryPart]:
+    compute, label = _buffers(blueprint, settings, options).buffers(settings), "compute buffers"
+    basis = Basis.ASSUMED if is_partial(blueprint, settings, mtp=options.mtp) else Basis.DERIVED
     device = _part("compute", label, compute.device_bytes, basis)
     if settings.metal == NO_METAL:
         device = device._replace(detail=f"at most {gib(compute.upper_bytes)} on Metal")
@@ -292,7 +313,8 @@ def _compute_parts(blueprint: Blueprint, settings: LlamaCppSettings) -> Iterable
         words = "behind the results of flash attention"
         scratch = _part("metal_scratch", "Metal's scratch", compute.metal_bytes, basis, words)
         yield scratch._replace(upper_bytes=compute.device_upper_bytes - compute.device_bytes)
-    yield _part("compute", label, compute.host_bytes, basis, where=HOST)
+    host = _part("compute", label, compute.host_bytes, basis, where=HOST)
+    yield host._replace(upper_bytes=max(compute.host_bytes, compute.host_upper_bytes))
 
 
 def _output_part(blueprint: Blueprint, settings: LlamaCppSettings) -> MemoryPart:

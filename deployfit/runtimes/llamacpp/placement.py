@@ -81,6 +81,17 @@ def placed(
     return Placed(device, host, copy)
 
 
+def largest_kept(blueprint: Blueprint, classes: Iterable[WeightClass], settings: LlamaCppSettings, *, mtp: bool) -> int:
+    """Return the bytes of the largest matrix that is kept from the GPU and multiplied with."""
+    most = 0
+    for each in classes:
+        if each.part is Part.TEXT and ((each.role == TIED and blueprint.tied) or each.role not in EMBEDDINGS):
+            alone = each._replace(layers=(min(each.layers),))
+            if placed(blueprint, [alone], Part.TEXT, settings, mtp=mtp).host_bytes:
+                most = max(most, each.nbytes)
+    return most
+
+
 def is_mapped(settings: LlamaCppSettings) -> bool:
     """Return whether the file's own pages serve as memory."""
     return settings.load_mode in MAPPED
