@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from deployfit.errors import DataError, quoted
 
@@ -73,12 +73,13 @@ class Row:
         return text
 
 
-class Table(NamedTuple, Generic[T]):
+class Table(Generic[T]):
     """A file in `data/`: its name, the columns that are read, and what a row becomes."""
 
-    file: str
-    columns: Sequence[str]
-    parse: Callable[[Row], T]
+    __slots__ = ("columns", "file", "parse")
+
+    def __init__(self, file: str, columns: Sequence[str], parse: Callable[[Row], T]) -> None:
+        self.file, self.columns, self.parse = file, columns, parse
 
     def rows(self, text: str, place: str) -> list[T]:
         """Return what each row of a CSV text becomes; raise DataError with all faults found.

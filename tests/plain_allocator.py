@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deployfit.runtimes.llamacpp.allocator import CELL, Action, Program
+from deployfit.runtimes.llamacpp.allocator import CELL, TAKE, TAKE_OVER, Program
 
 OPEN_END = 1 << 62
 
@@ -16,9 +16,9 @@ def taken(program: Program, cells: int) -> Iterator[tuple[int, int, int]]:
     for action, slot, line, old in program.steps:
         per_cell, fixed = divmod(line, CELL)
         size = fixed + per_cell * cells
-        if action is Action.TAKE_OVER:
+        if action == TAKE_OVER:
             addresses[slot] = addresses[old]
-        elif action is Action.TAKE:
+        elif action == TAKE:
             fitting = [(end - start, -index) for index, (start, end) in enumerate(free[:-1]) if end - start >= size]
             index = -min(fitting)[1] if fitting else len(free) - 1
             addresses[slot] = free[index][0]

@@ -14,7 +14,7 @@ from plain_allocator import plain_peak
 from deployfit.catalogue import models
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.quants.weights import Options
-from deployfit.runtimes.llamacpp.allocator import CELL, Action, Curve, Program, compiled
+from deployfit.runtimes.llamacpp.allocator import CELL, GIVE, TAKE, Curve, Program, Step, compiled
 from deployfit.runtimes.llamacpp.batch import Batch
 from deployfit.runtimes.llamacpp.engine import RUNTIME
 from deployfit.runtimes.llamacpp.graph import build_graph
@@ -83,14 +83,14 @@ def test_blocks_of_equal_size_and_of_none() -> None:
     """Ties and coincidences: sizes from few values, so that lines cross at whole numbers of cells."""
     for seed in range(200):
         chance = random.Random(seed)
-        steps: list[tuple[Action, int, int, int]] = []
+        steps: list[Step] = []
         sizes: dict[int, int] = {}
         for slot in range(40):
             sizes[slot] = chance.choice([0, 0, 32, 64, 96, 128]) + CELL * chance.choice([0, 0, 8, 16])
-            steps.append((Action.TAKE, slot, sizes[slot], -1))
+            steps.append((TAKE, slot, sizes[slot], -1))
             while sizes and chance.random() < 0.45:
                 gone = chance.choice(sorted(sizes))
-                steps.append((Action.GIVE, gone, sizes.pop(gone), -1))
+                steps.append((GIVE, gone, sizes.pop(gone), -1))
         assert wrong_cells(Program(tuple(steps)), range(1, 40)) == [], seed
         assert wrong_cells(Program(tuple(steps)), range(39, 0, -1)) == [], seed
 

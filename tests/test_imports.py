@@ -164,7 +164,7 @@ def test_only_some_import_what_comes_from_outside(module: str) -> None:
 @EVERY
 def test_named_tuples_are_those_that_are_made_fast(module: str) -> None:
     named = {name for node, when in import_nodes(tree(module)) if when != TYPES for name in names_of(node)}
-    assert "typing.NamedTuple" not in named or module == "tables", "a generic one is typing's; else import it of values"
+    assert "typing.NamedTuple" not in named, "import it of values"
 
 
 @EVERY

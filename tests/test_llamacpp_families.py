@@ -16,7 +16,7 @@ from plain_allocator import plain_peak, taken
 from deployfit.catalogue import models
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.feed import Experts
-from deployfit.runtimes.llamacpp.allocator import Action, Curve, Program, compiled
+from deployfit.runtimes.llamacpp.allocator import Curve, Program, Step, compiled
 from deployfit.runtimes.llamacpp.batch import batch_of
 from deployfit.runtimes.llamacpp.caches import kv_cache_bytes, state_bytes
 from deployfit.runtimes.llamacpp.compute import buffers_of, rounds_of
@@ -125,11 +125,11 @@ def test_every_result_has_the_address_that_the_engine_gives_it(row: dict[str, st
     assert (len(lines), peak, digest) == (int(row["placements"]), int(row["buffer_bytes"]), row["sha256_32"])
 
 
-def every_step(program: Program) -> list[tuple[Action, int, int, int]]:
+def every_step(program: Program) -> list[Step]:
     """Return the steps with each round written out."""
     own = program.round
 
-    def later(steps: Sequence[tuple[Action, int, int, int]], rounds: int, least: int) -> Iterator[Any]:
+    def later(steps: Sequence[Step], rounds: int, least: int) -> Iterator[Any]:
         more = rounds * own.slots
         for action, slot, size, old in steps:
             yield action, slot + more * (slot >= least), size, old + more * (old >= least)

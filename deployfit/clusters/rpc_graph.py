@@ -16,7 +16,7 @@ from math import prod
 
 from deployfit.layers.attention import Attention
 from deployfit.layers.blueprint import Blueprint
-from deployfit.runtimes.llamacpp.allocator import CELL, Action, Curve, Program, Recorder
+from deployfit.runtimes.llamacpp.allocator import CELL, TAKE, Curve, Program, Recorder, Step
 from deployfit.runtimes.llamacpp.batch import CELLS, Batch, batch_of
 from deployfit.runtimes.llamacpp.caches import kv_tensor_type, slides
 from deployfit.runtimes.llamacpp.context import ModelGraph
@@ -185,11 +185,11 @@ class _Recorder(Recorder):
 
     def __init__(self, where: Mapping[Tensor, int], count: int) -> None:
         super().__init__()
-        self.by_device: list[list[tuple[Action, int, int, int]]] = [[] for _ in range(count)]
+        self.by_device: list[list[Step]] = [[] for _ in range(count)]
         self._where = where
         self._copies = 0
 
-    def note(self, action: Action, tensor: Tensor, old: int = NO_SLOT) -> None:
+    def note(self, action: int, tensor: Tensor, old: int = NO_SLOT) -> None:
         """Append a step to those of the tensor's device."""
         super().note(action, tensor, old)
         self.by_device[self._where[tensor]].append(self.steps.pop())
@@ -199,7 +199,7 @@ class _Recorder(Recorder):
         size = ceil_to(tensor.size, ALIGNMENT) + CELL * tensor.per_cell
         for _ in range(COPIES):
             self._copies += 1
-            self.by_device[device].append((Action.TAKE, -1 - self._copies, size, NO_SLOT))
+            self.by_device[device].append((TAKE, -1 - self._copies, size, NO_SLOT))
 
 
 class DeviceBuffers:

@@ -140,7 +140,7 @@ def fit(
     together = together_of(mac, runtime, split, tensor_split, macs_needed=macs_needed)
     runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
     opened, packed, about = None, None, ""
-    if catalog is None and is_source(model):
+    if catalog is None and model not in catalogue.models() and is_source(model):
         from deployfit.sources.open import open_source
 
         if names:
@@ -354,7 +354,6 @@ def _on(
             if listed and len(asked) > 1:
                 continue
             raise
-        menu = menu_of(chosen, judge.run.runtime)
         quants = list(dict.fromkeys(chosen))
         if listed:
             from deployfit.advice import makeable
@@ -367,7 +366,7 @@ def _on(
             started = as_started(judge, each, starts[name])
             answer = started.answer(each)
             is_asked = not listed or (best is None and each == quants[0])  # of a list where nothing fits the smallest
-            advice = _advice(answer, started, menu) if is_asked and answer.verdict is not Verdict.FITS else ()
+            advice = _advice(answer, started, chosen) if is_asked and answer.verdict is not Verdict.FITS else ()
             fits.append(Fit(answer, advice, reason if best == each else ""))
     return fits
 
@@ -380,11 +379,11 @@ def _best(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant | None, str]:
     return (best[0], f"{evidence_about(best[1])}; the largest such file that fits") if best else (None, "")
 
 
-def _advice(answer: Answer, judge: Judge, menu: Sequence[Quant]) -> Sequence[Advice]:
+def _advice(answer: Answer, judge: Judge, chosen: Sequence[Quant]) -> Sequence[Advice]:
     from deployfit.advice import advice_on
     from deployfit.questions.choices import choices_for
 
-    return advice_on(answer, judge, choices_for(judge.run, menu))
+    return advice_on(answer, judge, choices_for(judge.run, menu_of(chosen, judge.run.runtime)))
 
 
 QUESTION = Question(

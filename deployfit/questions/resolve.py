@@ -26,7 +26,6 @@ from deployfit.runtimes.runtime import DraftModel, Runtime
 from deployfit.values import NamedTuple
 from deployfit.verdict import Judge, Run
 from deployfit.words import numbers
-from deployfit.words.models import model_named
 from deployfit.words.named import Named, PublishedName
 
 if TYPE_CHECKING:
@@ -74,6 +73,8 @@ def model_and_file(text: str, catalog: str | None = None) -> tuple[Model, Named]
     known = catalogue.models()
     if text in known:
         return known[text], Named(text)
+    from deployfit.words.models import model_named
+
     named = model_named(text, list(known.rows.values()), _publisher_rows, _aliases, _published_names)
     return known[named.model], named
 

@@ -12,8 +12,9 @@ from deployfit.units import GIB, MIB, TOKEN_UNITS
 TRAINED = 0  # the context that a model was trained for, as `-c 0` is llama.cpp's
 LEAST_BARE_LIMIT = 1024  # MiB; less without a unit is a slip
 
+MOST_DIGITS = 12
 # Compiled where they are needed: most answers need one of them.
-_TOKENS = r"([0-9]{1,12}|[0-9]{1,3}(?:[,_][0-9]{3})+) ?([km]?)(?: ?tok(?:ens)?)?"
+_TOKENS = rf"([0-9]{{1,{MOST_DIGITS}}}|[0-9]{{1,3}}(?:[,_][0-9]{{3}})+) ?([km]?)(?: ?tok(?:ens)?)?"
 _SIZE = r"([0-9]{1,9}|[0-9]{1,3}(?:[,_][0-9]{3})+)(?:\.([0-9]{1,3}))? ?(?:([gm])i?b?)?"
 _SPEED = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(?: ?(?:tps|t/s|tok/s|tokens/s|tokens per second))?"
 _SYSCTL = r"(?:(?:sudo )?sysctl )?iogpu\.wired_limit_mb ?[:=] ?"
@@ -32,8 +33,12 @@ def context(text: str, name: str = "context") -> int:
     typed = " ".join(text.casefold().split())
     if typed in ("max", "full"):
         return TRAINED
-    match = re.fullmatch(_TOKENS, typed, re.ASCII)
-    tokens = _whole(match[1]) * TOKEN_UNITS[match[2]] if match else 0
+    digits = typed[:-1] if typed[-1:] in ("k", "m") else typed
+    if digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS:  # the pattern takes longer to compile
+        tokens = int(digits) * TOKEN_UNITS[typed[len(digits) :]]
+    else:
+        match = re.fullmatch(_TOKENS, typed, re.ASCII)
+        tokens = _whole(match[1]) * TOKEN_UNITS[match[2]] if match else 0
     if not tokens:
         raise InputError(
             f"{param(name)}: expected a whole number of tokens such as 32768, 32k or max, got {quoted(text)}"

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from enum import Enum
 
 from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, NO_SCRATCH, NO_SLOT, Tensor
 from deployfit.units import ceil_to
@@ -53,15 +52,8 @@ def _aligned(line: int) -> int:
     return line + ceil_to(nbytes, ALIGNMENT) - nbytes
 
 
-class Action(Enum):
-    """What happens to a place in the arena."""
-
-    TAKE = 1
-    GIVE = 2
-    TAKE_OVER = 3
-
-
-Step = tuple[Action, int, int, int]
+TAKE, GIVE, TAKE_OVER = range(3)  # what happens to a place in the arena
+Step = tuple[int, int, int, int]
 
 
 class Round(NamedTuple):
@@ -197,9 +189,9 @@ class _Replay:
         for step in range(self._step, end):
             self._step = step
             action, slot, size, old = steps[step]
-            if action is Action.TAKE:
+            if action == TAKE:
                 places[slot] = self._take(size)
-            elif action is Action.GIVE:
+            elif action == GIVE:
                 self._give(places[slot], size)
                 del places[slot]
             else:
@@ -315,14 +307,14 @@ class Recorder:
             if node.scratch != NO_SCRATCH:
                 self.scratch[node.slot] = node.scratch[0] + CELL * node.scratch[1]
             if operand is None:
-                self.note(Action.TAKE, node)
+                self.note(TAKE, node)
             else:
-                self.note(Action.TAKE_OVER, node, operand.slot)
+                self.note(TAKE_OVER, node, operand.slot)
                 operand.slot = NO_SLOT
         for source in node.sources:
             self._drop_reader(source)
 
-    def note(self, action: Action, tensor: Tensor, old: int = NO_SLOT) -> None:
+    def note(self, action: int, tensor: Tensor, old: int = NO_SLOT) -> None:
         """Append a step."""
         size = ceil_to(tensor.size, ALIGNMENT) + CELL * tensor.per_cell
         self.steps.append((action, tensor.slot, size, old))
@@ -352,5 +344,5 @@ class Recorder:
     def _free(self, tensor: Tensor) -> None:
         """Give a place back; outputs keep theirs."""
         if tensor.slot != NO_SLOT and not tensor.is_output:
-            self.note(Action.GIVE, tensor)
+            self.note(GIVE, tensor)
             tensor.slot = NO_SLOT

@@ -127,8 +127,6 @@ def checkpoint_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> tuple[
 
     The state of a draft model that has one; else its whole cache, of which no part can be left out.
     """
-    if not settings.drafting:
-        return 0, 0
     own = draft_settings(settings)
     model = settings.draft_model
     drafter = model.blueprint if model else drafter_of(blueprint, settings)[1]

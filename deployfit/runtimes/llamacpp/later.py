@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from deployfit.basis import Basis
 from deployfit.layers.blueprint import Blueprint
-from deployfit.runtimes.llamacpp import drafting
 from deployfit.runtimes.llamacpp.caches import cell_bytes, kv_cache_bytes, sequence_state_bytes, slides
 from deployfit.runtimes.llamacpp.kinds import kinds_of
 from deployfit.runtimes.llamacpp.settings import NO_LIMIT, LlamaCppSettings
@@ -29,6 +28,10 @@ def checkpoint_bytes(blueprint: Blueprint, settings: LlamaCppSettings) -> tuple[
     own = sequence_state_bytes(blueprint) or _window_bytes(blueprint, settings)
     if not own:
         return 0, 0
+    if not settings.drafting:
+        return own, 0
+    from deployfit.runtimes.llamacpp import drafting
+
     draft, per_token = drafting.checkpoint_bytes(blueprint, settings)
     return own + draft, per_token
 
