@@ -324,6 +324,15 @@ def first_command() -> str:
     return found[1]
 
 
+BAR = ["fit", "Qwen3.5-27B", "--quant", "unsloth:Q4_K_M", "--mac", "M2 Max 32", "--format", "svg"]
+
+
+def bar() -> str:
+    """Return the bar of an answer."""
+    command = [sys.executable, "-m", "deployfit", *BAR]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+
+
 def picture() -> str:
     """Return README's first screen in a terminal of 80 columns, as an SVG."""
     asked = first_command()
@@ -371,6 +380,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "json.md": json_page,
     "glossary.md": glossary_page,
     "screen.svg": picture,
+    "bar.svg": bar,
 }
 
 if __name__ == "__main__":

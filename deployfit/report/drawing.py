@@ -89,8 +89,14 @@ def _drawn(bar: Bar) -> Iterator[str]:
 
 
 def _names(bar: Bar) -> Iterator[str]:
-    fills = [piece.fill for piece in pieces_of(bar)] + [MARK] * len(bar.marks)
-    for number, (label, fill) in enumerate(zip(bar_labels(bar), fills, strict=False)):
+    """Yield what it is in all, then each part and mark with its colour."""
+    fills = ["", *(piece.fill for piece in pieces_of(bar)), *[MARK] * len(bar.marks)]
+    labels = [bar.label, *(f"{label} GiB" for label in bar_labels(bar))]
+    for number, (label, fill) in enumerate(zip(labels, fills, strict=False)):
         x, y = number % ACROSS * WIDTH // ACROSS, HEIGHT + STEP * (number // ACROSS + 1)
-        yield f'<rect x="{x}" y="{y - 10}" width="11" height="11" rx="2" fill="{fill}"/>'
-        yield f'<text x="{x + 17}" y="{y}">{escape(printable(label))} GiB</text>'
+        name = escape(printable(label))
+        if fill:
+            swatch = f'<rect x="{x}" y="{y - 10}" width="11" height="11" rx="2" fill="{fill}"/>'
+            yield f'{swatch}<text x="{x + 17}" y="{y}">{name}</text>'
+        else:
+            yield f'<text x="{x}" y="{y}" font-weight="600">{name}</text>'

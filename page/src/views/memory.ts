@@ -182,10 +182,13 @@ export class MemoryView {
     ctx.setLineDash([]);
     ctx.fillStyle = colour("--bad");
     ctx.font = `${12 * ratio}px system-ui, sans-serif`;
-    const isLeft = x > bbox.left + bbox.width / 2; // away from the mark of the context
-    ctx.textAlign = isLeft ? "left" : "right";
+    ctx.textAlign = "left";
     ctx.textBaseline = "bottom";
-    if (high > bbox.top) ctx.fillText(`GPU limit ${gib(limit)} GiB`, isLeft ? bbox.left + 6 * ratio : bbox.left + bbox.width - 6 * ratio, high - 3 * ratio);
+    ctx.strokeStyle = colour("--back"); // around the letters, so that lines behind them disturb nobody
+    ctx.lineWidth = 4 * ratio;
+    for (const draw of ["strokeText", "fillText"] as const) {
+      if (high > bbox.top) ctx[draw](`GPU limit ${gib(limit)} GiB`, bbox.left + 6 * ratio, high - 3 * ratio);
+    }
     ctx.restore();
   }
 
