@@ -74,7 +74,10 @@ def test_every_console_block_is_what_is_printed(path: Path, request: pytest.Fixt
         path.write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["options.md", "families.md", "python.md", "json.md", "glossary.md", "screen.svg", "bar.svg"])
+MADE = ["options.md", "families.md", "python.md", "json.md", "glossary.md", "screen.svg", "bar.svg"]
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_what_is_made_of_the_program_is_todays(name: str, request: pytest.FixtureRequest) -> None:
     path = ROOT / "docs" / name
     made = generate().PAGES[name]()
