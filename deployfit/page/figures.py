@@ -18,7 +18,7 @@ from deployfit.page.chips import Interval, interval_of, seconds_of, work_of_mode
 from deployfit.page.counting import Run, Task, counted, tasks_of
 from deployfit.page.curves import Kind, Piece
 from deployfit.page.files import MTP, STAND_IN, VISION, File, Started, Variant, files_of, options_of, preferred
-from deployfit.page.starts import SLOTS, SLOTS_PARAMETER, all_starts
+from deployfit.page.starts import SLOTS, all_starts
 from deployfit.parameters import command_line
 from deployfit.questions.resolve import machine_of, speeds
 from deployfit.runtimes import registry
@@ -99,7 +99,6 @@ class Figures:
             "drafting": [list(found) if (found := speeds().drafting.get(name)) else None for name in registry.names()],
             "caches": [self._caches(name) for name in registry.names()],
             "slots": SLOTS,
-            "slots_parameter": SLOTS_PARAMETER,
             "apps": [
                 {
                     "name": app.name,

@@ -41,7 +41,7 @@ export interface Answer {
 }
 
 // A short answer, of which there are many at once.
-export interface Brief {
+interface Brief {
   total: number;
   verdict: string;
   largest: number;

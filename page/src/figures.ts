@@ -25,7 +25,7 @@ export interface Seconds {
 }
 
 // The amounts of work of a model, whatever its file.
-export interface Work {
+interface Work {
   state_bytes: number; // for each byte of a state
   block_us: number;
   cache_reads: number;
@@ -39,14 +39,14 @@ export interface Work {
   step_tokens: number;
 }
 
-export interface Interval {
+interface Interval {
   decode: [number, number];
   prefill: [number, number];
   basis: string;
   note: number;
 }
 
-export interface App {
+interface App {
   name: string;
   title: string;
   version: string;
@@ -55,7 +55,7 @@ export interface App {
   context_of_slot: boolean; // its context is that of one slot, not of all
 }
 
-export interface Settings {
+interface Settings {
   runtime: number;
   step: number;
   sequences: number;
@@ -116,7 +116,6 @@ export interface Figures {
   drafting: ([number, number, number] | null)[];
   caches: [Record<string, string>, string][][];
   slots: string[];
-  slots_parameter: string;
   apps: App[];
   settings: Settings[];
   starts: [app: number, kv: number, slots: number, settings: number][];
@@ -129,7 +128,7 @@ export interface Figures {
   texts: string[];
 }
 
-export const SCHEMA = "deployfit/figures/1";
+const SCHEMA = "deployfit/figures/1";
 export const MTP = 1;
 export const VISION = 2;
 
@@ -150,7 +149,7 @@ export function at<T>(list: readonly T[], index: number): T {
 }
 
 // A straight line over the context, counted in steps: from `first` on, `nbytes` there, `perStep` more with each step.
-export interface Piece {
+interface Piece {
   first: number;
   nbytes: number;
   perStep: number;

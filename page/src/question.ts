@@ -21,7 +21,7 @@ export interface Question {
 // What is wished for, by name and unchecked; what is missing is the usual.
 export type Wish = { [Name in (typeof NAMES)[number]]?: string | undefined };
 
-export const NAMES = [
+const NAMES = [
   "model",
   "quant",
   "mac",
@@ -38,12 +38,12 @@ export const NAMES = [
   "v",
 ] as const;
 
-export const VERSION = "1"; // of links
+const VERSION = "1"; // of links
 const MOST_COMPARED = 6;
 const LONGEST_LINK = 2000;
 const DEFAULTS = { model: "Qwen3.5-27B", quant: "unsloth:UD-Q4_K_XL", mac: "M4 Pro 48", context: "32768" };
 
-export interface Settled {
+interface Settled {
   question: Question;
   changes: string[];
 }

@@ -5,7 +5,7 @@ import { el } from "../dom";
 import { gib } from "../words";
 
 // Parts of one name are one piece of the bar, in the order in which they come.
-export interface Share {
+interface Share {
   name: string;
   label: string;
   nbytes: number;

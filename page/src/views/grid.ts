@@ -14,7 +14,7 @@ interface Row {
   cells: HTMLTableCellElement[];
 }
 
-export interface Cell {
+interface Cell {
   verdict: string;
   file: File | null;
   said: string;

@@ -8,7 +8,7 @@ import { commandLine, numbers } from "../said";
 import { duration, gb, gib, headline, tps, whole } from "../words";
 import { bar, colourOf, shares } from "./bar";
 
-export type Ask = (question: Question) => void;
+type Ask = (question: Question) => void;
 
 export function verdictSentence(answer: Answer): [string, string] {
   const spare = answer.limit.budget - answer.total;
@@ -22,7 +22,7 @@ export function verdictSentence(answer: Answer): [string, string] {
   return said[answer.verdict] ?? [headline(answer.verdict), ""];
 }
 
-export function rated(rate: Rate): string {
+function rated(rate: Rate): string {
   return `${tps(rate.tps)} tokens/s (${tps(rate.low)} to ${tps(rate.high)})`;
 }
 
@@ -64,8 +64,9 @@ export class VerdictView {
   }
 
   private table(answer: Answer): HTMLElement {
-    const { limit, budget, basis } = answer.limit;
+    const { limit, budget, basis, note } = answer.limit;
     const colours = new Map(shares(answer).map((share) => [share.label, colourOf(share.name)]));
+    const detail = (said: string) => said && el("small", {}, ` ${said}`);
     const rows = answer.parts.map(({ kind, nbytes }) =>
       el(
         "tr",
@@ -76,17 +77,17 @@ export class VerdictView {
           el("span", { class: `swatch fill-${colours.get(kind[1]) ?? "other"}` }),
           kind[1],
           kind[3] === "host" ? " (host)" : "",
-          kind[5] ? el("small", {}, ` ${kind[5]}`) : "",
+          detail(kind[5]),
         ),
         el("td", {}, figure(nbytes, gib(nbytes), { "data-part": `${kind[0]}/${kind[3]}` })),
         el("td", { class: "words" }, kind[2]),
       ),
     );
-    const sum = (name: string, bytes: number, how: string, part: string) =>
+    const sum = (name: string, bytes: number, how: string, part: string, said = "") =>
       el(
         "tr",
         { class: part === "total" ? "sum" : "" },
-        el("th", { scope: "row" }, name),
+        el("th", { scope: "row" }, name, detail(said)),
         el("td", {}, figure(bytes, gib(bytes), { "data-part": part })),
         el("td", { class: "words" }, how),
       );
@@ -95,7 +96,7 @@ export class VerdictView {
       { class: "parts" },
       el("caption", {}, "What it takes, in GiB"),
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Part"), el("th", { scope: "col" }, "GiB"), el("th", { scope: "col", class: "words" }, "Known"))),
-      el("tbody", {}, ...rows, sum("total", answer.total, "", "total"), sum("GPU limit", limit, basis, "limit"), sum("reserve", limit - budget, "", "reserve")),
+      el("tbody", {}, ...rows, sum("total", answer.total, "", "total"), sum("GPU limit", limit, basis, "limit", this.answers.book.text(note)), sum("reserve", limit - budget, "", "reserve")),
     );
   }
 
