@@ -38,7 +38,7 @@ def test_weights_equal_mlx_lm_s_on_every_row() -> None:
         params = int(row["parameters"] or weights.params)
         if (weights.tensor_bytes, weights.params) != (int(row["weights_bytes"]), params):
             wrong.append((row, weights.tensor_bytes, weights.params))
-    assert (len(rows), wrong) == (950, [])
+    assert (len(rows), wrong) == (959, [])
 
 
 def test_weights_with_the_vision_tower_equal_mlx_vlm_s_on_every_row() -> None:
@@ -68,7 +68,7 @@ def test_caches_equal_mlx_lm_s_on_every_row_and_what_it_refuses_is_refused() -> 
             peak = kv + state + beside_windows_bytes(blueprint, settings)
             if (kv, state) != engine or peak < int(row["peak_prefill_cache_bytes"]):
                 wrong.append(row)
-    assert (len(rows), wrong) == (1030, [])
+    assert (len(rows), wrong) == (1040, [])
 
 
 def refused(blueprint: Blueprint, settings: MlxSettings) -> bool:
