@@ -25,7 +25,8 @@ async function digest() {
   return hash.digest("hex");
 }
 
-const licence = await readFile(join(here, "node_modules", "uplot", "LICENSE"), "utf8");
+const licence = await readFile(join(here, "LICENSE-uPlot"), "utf8"); // that of the wheel, and of the package
+if (licence !== (await readFile(join(here, "node_modules", "uplot", "LICENSE"), "utf8"))) throw new Error("LICENSE-uPlot is not uPlot's");
 const banner = `/*!\nThe page holds uPlot, https://github.com/leeoniya/uPlot\n\n${licence.trim()}\n*/`;
 const common = { bundle: true, minify: true, legalComments: "inline", charset: "ascii", logLevel: "warning" };
 await build({

@@ -143,8 +143,10 @@ def test_the_bundle_is_the_build_of_its_sources(tmp_path: Path) -> None:
 
 
 def test_licences_are_kept_and_versions_pinned() -> None:
-    assert "The MIT License (MIT)" in bundled("js")
-    assert "Leon Sorokin" in bundled("js")
+    licence = (PAGE / "LICENSE-uPlot").read_text(encoding="utf-8")
+    assert "The MIT License (MIT)" in licence
+    assert licence.strip() in bundled("js")
+    assert "page/LICENSE-uPlot" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     versions = json.loads((PAGE / "package.json").read_text(encoding="utf-8"))["devDependencies"]
     assert all(re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", version) for version in versions.values())
 
