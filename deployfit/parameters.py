@@ -40,6 +40,8 @@ def param(name: str) -> str:
 
 def _spelled(text: str, spell: Callable[[str], str]) -> str:
     """Return a text with what stands between two marks spelled, if it is a name: what users type may hold marks too."""
+    if MARK not in text:
+        return text
     spelled, *pieces = text.split(MARK)
     while pieces:
         name = pieces.pop(0)

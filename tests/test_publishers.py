@@ -202,7 +202,8 @@ def test_rules_do_not_depend_on_the_order_in_which_models_are_named() -> None:
     recipes = catalogue.rows(PUBLISHER_RECIPES)
     swapped = [rule._replace(models=rule.models[::-1], solved_on=rule.solved_on[::-1]) for rule in recipes]
     own = [row for row in catalogue.rows(PUBLISHERS) if row.name == "unsloth"]
-    before, after = (Publisher(own, rules, published_sizes()) for rules in (recipes, swapped))
+    sizes = catalogue.rows_by(PUBLISHED_SIZES, "publisher")["unsloth"]
+    before, after = (Publisher(own, rules, sizes) for rules in (recipes, swapped))
     overridden = [rule for rule in recipes if rule.publisher == "unsloth" and rule.overrides and len(rule.models) > 1]
     assert len(overridden) > 30
 

@@ -20,6 +20,8 @@ class Part(Enum):
     VISION = "vision"
     MTP = "mtp"
 
+    __hash__ = object.__hash__  # by identity: Enum's own is a function of Python, and parts are in many keys
+
 
 OUTSIDE = -1  # the layer of what is in none
 

@@ -87,5 +87,10 @@ def best_of(known: Sequence[PublishedSize]) -> PublishedSize | None:
 
 def is_model(size: PublishedSize) -> bool:
     """Return whether the size is that of a model: not of a vision tower or a drafter by itself, nor of all together."""
-    together = size.format == GGUF and size.of == "repository"
-    return not together and not size.recipe.startswith(("mmproj", "draft-"))
+    return sizes_a_model(size.format, size.of, size.recipe)
+
+
+def sizes_a_model(format_name: str, of: str, recipe: str) -> bool:
+    """Return the same from the columns that decide it."""
+    together = format_name == GGUF and of == "repository"
+    return not together and not recipe.startswith(("mmproj", "draft-"))

@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from deployfit.basis import Basis
-from deployfit.catalogue import rows
+from deployfit.catalogue import rows, rows_by
 from deployfit.errors import InputError, unknown
 from deployfit.formats import checkpoint, mlx
 from deployfit.formats.gguf_recipes import GENERATIONS, LayerLists, Rule, of_generation, parse_rule
-from deployfit.kept import keep
+from deployfit.kept import OnDemand, keep
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.models import ORIGINAL_BYTES, Model
@@ -24,7 +24,7 @@ from deployfit.parameters import param
 from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.gguf import gguf_header_bytes, gguf_recipes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_source, mlx_weights
-from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, best_of, is_model
+from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, best_of, is_model, sizes_a_model
 from deployfit.quants.weights import ALIKE_PERCENT, FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
 from deployfit.tables import Row, Table
 from deployfit.units import gb
@@ -126,11 +126,11 @@ PUBLISHER_RECIPES = Table(
 )
 
 
-def _override(row: Row) -> tuple[str, Rule]:
-    return row.text("overrides"), parse_rule(row, row.text("tensor"))
-
-
-OVERRIDES = Table("publisher_overrides.csv", ["overrides", "tensor", "when", "tensor_type"], _override)
+OVERRIDES = Table(
+    "publisher_overrides.csv",
+    ["overrides", "tensor", "when", "tensor_type"],
+    lambda row: parse_rule(row, row.text("tensor")),
+)
 
 
 def _layer_lists(row: Row) -> tuple[tuple[str, str], LayerLists]:
@@ -157,17 +157,15 @@ def all_publishers() -> dict[str, Publisher]:
     grouped: dict[str, list[PublisherRow]] = {}
     for row in rows(PUBLISHERS):
         grouped.setdefault(row.name, []).append(row)
-    recipes, sizes = rows(PUBLISHER_RECIPES), rows(PUBLISHED_SIZES)
-    return {name: Publisher(own, recipes, sizes) for name, own in grouped.items()}
+    recipes, sizes = rows(PUBLISHER_RECIPES), rows_by(PUBLISHED_SIZES, "publisher")
+    return {name: Publisher(own, recipes, sizes.get(name, [])) for name, own in grouped.items()}
 
 
 @cache
 def _overrides() -> Mapping[str, Sequence[Rule]]:
     """Return what stands in front of a base recipe, by name."""
-    found: dict[str, list[Rule]] = {}
-    for name, rule in rows(OVERRIDES):
-        found.setdefault(name, []).append(rule)
-    return found
+    unread = rows_by(OVERRIDES, "overrides")
+    return OnDemand(unread, lambda name: OVERRIDES.parsed(unread[name]))
 
 
 def matches(model: str, patterns: Sequence[str]) -> bool:
@@ -176,22 +174,22 @@ def matches(model: str, patterns: Sequence[str]) -> bool:
 
 
 class Publisher:
-    """A publisher: its files by recipe."""
+    """A publisher: its files by recipe; `sizes` are its rows of PUBLISHED_SIZES, read where they are asked for."""
 
-    def __init__(
-        self, own: Sequence[PublisherRow], recipes: Iterable[PublisherRecipe], sizes: Iterable[PublishedSize]
-    ) -> None:
+    def __init__(self, own: Sequence[PublisherRow], recipes: Iterable[PublisherRecipe], sizes: Iterable[Row]) -> None:
         self.rows = {row.format: row for row in own}
         self.name = own[0].name
         self._recipes = [recipe for recipe in recipes if recipe.publisher == self.name]
         self._aliases = {alias: recipe.name for recipe in self._recipes for alias in recipe.aliases}
-        self._sizes: dict[tuple[str, str], list[PublishedSize]] = {}
+        self._sizes: dict[tuple[str, str], list[Row]] = {}
+        self._best: dict[tuple[str, str], PublishedSize | None] = {}
         self._formats = {recipe.name: recipe.format for recipe in reversed(self._recipes)}
         for size in sizes:
-            if self.has(size):
-                name = self._aliases.get(size.recipe, size.recipe)
-                self._sizes.setdefault((name, size.model), []).append(size)
-                self._formats.setdefault(name, size.format)
+            format_name, recipe = size.text("format"), size.text("recipe")
+            if format_name in self.rows and sizes_a_model(format_name, size.text("of"), recipe):
+                name = self._aliases.get(recipe, recipe)
+                self._sizes.setdefault((name, size.text("model")), []).append(size)
+                self._formats.setdefault(name, format_name)
         # Counted once: a recipe can be asked for itself, for a size to be checked, and as the nearest to others.
         # A blueprint is found by identity, which is quicker than by value, and kept so that no other has it.
         self._counted: dict[tuple[PublisherRecipe, int, bool], tuple[Blueprint, Weights]] = {}
@@ -236,7 +234,12 @@ class Publisher:
 
     def best_size(self, name: str, model: str) -> PublishedSize | None:
         """Return the best published size of a recipe."""
-        return best_of(self._sizes.get((name, model), []))
+        found = name, model
+        if found not in self._sizes:
+            return None
+        if found not in self._best:
+            self._best[found] = best_of(PUBLISHED_SIZES.parsed(self._sizes[found]))
+        return self._best[found]
 
     def nearest(self, name: str, model: Model, nbytes: int) -> Weights:
         """Return the file of a model that comes nearest to a size, of those that can be counted.

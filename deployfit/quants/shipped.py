@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployfit.catalogue import rows
+from deployfit.catalogue import rows, rows_by
 from deployfit.models import Model
 from deployfit.quants.weights import FORMATS
 from deployfit.tables import Row, Table
@@ -55,7 +55,6 @@ def _published_bytes(model: Model, name: str) -> int:
     from deployfit.quants.published_sizes import PUBLISHED_SIZES, best_of  # few models need it
 
     publisher, _, recipe = name.partition(":")
-    wanted = (publisher, recipe, model.name)
-    sizes = [size for size in rows(PUBLISHED_SIZES) if (size.publisher, size.recipe, size.model) == wanted]
-    best = best_of(sizes)
+    sizes = PUBLISHED_SIZES.parsed(rows_by(PUBLISHED_SIZES, "model").get(model.name, []))
+    best = best_of([size for size in sizes if (size.publisher, size.recipe) == (publisher, recipe)])
     return best.nbytes if best else 0

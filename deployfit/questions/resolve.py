@@ -326,7 +326,7 @@ def as_started(judge: Judge, quant: Quant, start: Start) -> Judge:
     """Return who answers for one quant: with the context, drafting and vision that the application chooses for it."""
     run = judge.run
     options = run.options
-    weights = quant.weights(run.model, options)
+    weights = judge.weights(quant)
     if "mtp" in start.chosen and run.model.blueprint.drafts and weights.mtp_bytes:
         options = options._replace(mtp=True)
     has_tower = weights.vision_bytes or (start.chosen.get("vision") == WITH_TOWER and run.model.blueprint.vision)

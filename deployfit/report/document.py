@@ -157,10 +157,10 @@ def of_rows(schema: str, rows: Sequence[Mapping[str, Any]], blocks: Sequence[Blo
 
 
 def _spelled(value: Any, spell: Callable[[str], str]) -> Any:
-    if isinstance(value, Tone):
-        return value
     if isinstance(value, str):
         return spell(value)
+    if value is None or isinstance(value, int | float | Tone):
+        return value
     if isinstance(value, dict):
         return {name: _spelled(each, spell) for name, each in value.items()}
     if isinstance(value, Column):
