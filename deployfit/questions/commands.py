@@ -32,7 +32,7 @@ def next_step(answer: Answer) -> NextStep | None:
 
     >>> from deployfit.questions.fit import fit
     >>> next_step(fit("Qwen3.5-27B", "unsloth:Q4_K_M", mac=32, app="llama-server", context="32k")[0]).command
-    'llama-server -hf unsloth/Qwen3.5-27B-GGUF:Q4_K_M -c 32768'
+    'llama-server -hf unsloth/Qwen3.5-27B-GGUF:Q4_K_M -c 32768 --no-mmproj'
     """
     run = answer.run
     if run.app is None:
