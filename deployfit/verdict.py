@@ -97,12 +97,11 @@ class Answer(NamedTuple):
 
     @property
     def basis(self) -> Mapping[str, Basis]:
-        """How each column is known."""
-        known = {column: self.estimate.basis_of(*parts) for column, parts in COLUMNS.items()}
+        """How each column is known; of what was not asked for there is nothing, and that is exact."""
+        known = {column: self.estimate.basis_of(*parts) or Basis.EXACT for column, parts in COLUMNS.items()}
         known["file_bytes"] = file_basis(self.weights)
         known["gpu_limit_bytes"] = self.run.machine.limit.basis
-        known["speed"] = self.speed.basis if self.speed else None
-        return {column: basis for column, basis in known.items() if basis}
+        return known | ({"speed": self.speed.basis} if self.speed else {})
 
 
 class Judge:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 VARIABLE = "DEPLOYFIT_LLAMA_SERVER"
 STARTED, DEVICE = "llama-server", "ggml-rpc-server"
-SECONDS = 120
+SECONDS = 300  # for a start; most take two
 BUFFER = re.compile(r" (\S+?)(?:\[\S+\])? +(model|output|KV|RS|compute) buffer size = +([\d.]+) MiB\n")
 CHECKPOINT = re.compile(r"created context checkpoint .*n_tokens = (\d+), size = ([\d.]+) MiB")
 ON_DEVICE = "RPC"

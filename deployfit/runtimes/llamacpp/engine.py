@@ -77,6 +77,9 @@ class LlamaCpp:
                 flash_attention=settings.flash_attn,
                 mmproj_bytes=weights.vision_bytes,
             )
+        elif options.vision and weights.vision_bytes:  # a tower of a kind that nobody described
+            tower = _part("vision", "vision tower", weights.vision_bytes, Basis.DERIVED, "as in the file")
+            parts.append(tower)
         if options.mtp:
             drafts = placed(blueprint, weights.classes, Part.MTP, settings, mtp=True)
             parts += _weights("draft_weights", DRAFTING, drafts, settings, Basis.DERIVED, "its weights")

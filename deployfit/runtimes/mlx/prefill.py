@@ -6,9 +6,13 @@ Macs and a replay of MLX's evaluation (`tests/data/README.md` says which). Sourc
 
 from __future__ import annotations
 
+from math import prod
+
+from deployfit.kept import keep
 from deployfit.layers.attention import Attention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.recurrent import DeltaNet, KimiDelta
+from deployfit.layers.tensor import OUTSIDE
 from deployfit.runtimes.mlx.caches import (
     BF16_BYTES,
     CACHE_STEP,
@@ -35,6 +39,16 @@ IN_FLIGHT_BYTES = 500_000_000
 IN_FLIGHT_BYTES_PER_TOKEN = 75_000
 MOST_IN_FLIGHT_PER_TOKEN = 1_000_000  # a short chunk has less to queue
 
+# A command buffer ends after so many operations or so many MB that they read, weights among them (mlx's
+# metal/device.cpp; 50 of each on Max and Ultra). So ten of them hold more layers of a short chunk where weights are
+# small. What a layer computes of a token was found with Qwen3.5-4B in BF16 (82 MB in flight at 101 tokens); with it the
+# same model in 4 bits has 208 MB, as it had on that Mac (212). Here weights are taken for 4 bits: what is in flight of
+# larger ones is less, 1.6 % of that model in BF16.
+RESULTS_OF_LAYER = 85  # as wide as the stream
+LAYERS_IN_FLIGHT = 8  # of some 60 operations each
+MOST_MODELS = 64
+WEIGHT_BYTES = (9, 16)  # of a number in 4 bits: 4.5 with scales
+
 # What a server on an M2 Pro with 32 GB had beyond MLX's peak (1.4 to 1.8 GB for three models), and one on an
 # M3 Ultra logged as cache: buffers that are free but not given back, and the process itself.
 BUFFER_CACHE_BYTES = 1_620_000_000
@@ -53,9 +67,33 @@ def prefill_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
     """
     prompts = settings.prompts_at_once
     chunk = settings.chunk * prompts
-    in_flight = min(IN_FLIGHT_BYTES, MOST_IN_FLIGHT_PER_TOKEN * chunk) + IN_FLIGHT_BYTES_PER_TOKEN * chunk
+    in_flight = _in_flight_bytes(blueprint, chunk) + IN_FLIGHT_BYTES_PER_TOKEN * chunk
     held = _convolution_inputs(blueprint, settings.chunk) + beside_windows_bytes(blueprint, settings)
     return prompts * (_scores_bytes(blueprint, settings) + _keys_bytes(blueprint, settings) + held) + in_flight
+
+
+def _in_flight_bytes(blueprint: Blueprint, chunk: int) -> int:
+    """Return the results of kernels that are queued, beside what grows with each token."""
+    results = RESULTS_OF_LAYER * BF16_BYTES * blueprint.hidden * chunk
+    weights = _layer_params(blueprint) * WEIGHT_BYTES[0] // WEIGHT_BYTES[1]
+    short = min(LAYERS_IN_FLIGHT * results, IN_FLIGHT_BYTES * results // (results + weights))
+    return max(short, min(IN_FLIGHT_BYTES, MOST_IN_FLIGHT_PER_TOKEN * chunk))
+
+
+_params: dict[int, tuple[Blueprint, int]] = {}
+
+
+def _layer_params(blueprint: Blueprint) -> int:
+    """Return how many numbers a layer has on average."""
+    found = _params.get(id(blueprint))
+    if found is None:
+        layers = [
+            prod(tensor.shape) * len(indices)
+            for tensor, indices in blueprint.tensor_classes(drafts=False)
+            if indices[0] != OUTSIDE
+        ]
+        found = keep(_params, id(blueprint), (blueprint, sum(layers) // len(blueprint.layers)), MOST_MODELS)
+    return found[1]
 
 
 def decode_bytes(blueprint: Blueprint, settings: MlxSettings) -> int:
