@@ -294,6 +294,15 @@ def test_sizes_beyond_all_disks_are_no_list() -> None:
         read_model_info(json.dumps(info).encode(), "a/b", "main")
 
 
+@pytest.mark.parametrize("letter", ["\U0001f600".encode(), rb"\ud83d\ude00"])
+def test_a_letter_that_makes_all_others_four_times_as_wide(letter: bytes) -> None:
+    with pytest.raises(HubError, match="cannot be read"):
+        read_model_info(b'{"sha":"%s","x":"%s' % (b"c" * 40, letter) + b"a" * 9_000_000 + b'"}', "a/b", "main")
+    wide = b'{"sha":"%s","x":"%s' % (b"c" * 40, letter) + b"a" * 1_000_000 + b'"}'
+    narrow = b'{"sha":"%s","x":"' % (b"c" * 40) + b"a" * 16_000_000 + b'"}'
+    assert [read_model_info(body, "a/b", "main").files for body in (wide, narrow)] == [(), ()]
+
+
 # F11: headers of many shards
 
 
@@ -303,7 +312,7 @@ def test_headers_of_all_shards_together_are_bounded(tmp_path: Path) -> None:
     header = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<IQ", 8, text)
     shards = {f"m-{number:05}-of-00005.gguf": SparseFile(header, len(header) + text) for number in range(1, 6)}
     put(tmp_path, shards)
-    with pytest.raises(DataError, match="the headers of its shards have more than 64,000,000 bytes"):
+    with pytest.raises(DataError, match="the headers of its shards have more than 40,000,000 bytes"):
         open_source(str(tmp_path / "m-00001-of-00005.gguf"))
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from deployfit.errors import DataError, quoted
 from deployfit.values import NamedTuple
 
-MOST_HEADER_BYTES = 64_000_000  # the largest GGUF headers of 2026 have some 20 MB
+MOST_HEADER_BYTES = 40_000_000  # twice the largest GGUF headers of 2026; to read one takes up to 100 MB
 MOST_TENSORS = 65_536
 MOST_COUNT = 2**63 - 1  # what ggml and safetensors can count
 MOST_MARKS = 1_000_000  # of JSON that is read as a whole; each can take 75 bytes of memory
 MOST_DIGITS = 20  # of a whole number: 64 bits. The time for int() grows with the square of them
 MARKS = (b"{", b"[", b",", b":")
+MOST_TEXT = 32 * 2**20  # bytes of memory that a JSON text may take as text
+ASTRAL = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")  # one such letter, and every letter of a text takes four bytes
 
 
 class NeedMore(Exception):
@@ -116,12 +119,19 @@ def read_json(content: bytes, place: str) -> Any:
     Traceback (most recent call last):
     deployfit.errors.DataError: config.json is not JSON
     """
-    if sum(map(content.count, MARKS)) > MOST_MARKS:
+    if sum(map(content.count, MARKS)) > MOST_MARKS or len(content) * _letter_bytes(content) > MOST_TEXT:
         raise DataError([f"{place} holds far more than it should"])
     try:
         return json.loads(content.decode("utf-8-sig"), parse_int=whole_number, parse_constant=_stand_in)
     except (ValueError, RecursionError):
         raise DataError([f"{place} is not JSON"]) from None
+
+
+def _letter_bytes(content: bytes) -> int:
+    """Return how many bytes each letter of a text may take in memory, which its widest letter decides."""
+    if len(content) * 4 <= MOST_TEXT or (content.isascii() and b"\\u" not in content):
+        return 1
+    return 4 if ASTRAL.search(content) else 2
 
 
 def _stand_in(name: str) -> str:

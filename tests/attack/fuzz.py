@@ -354,7 +354,7 @@ VALUES = (
 
 
 def words(chance: random.Random) -> list[str]:
-    cheap = {name: options for name, options in commands().items() if name not in ("refresh", "hub")}
+    cheap = {name: options for name, options in commands().items() if name not in ("refresh", "hub", "mcp", "page")}
     line = mutate.command_line(cheap, [*VALUES, *own_files()], chance)
     if line[:1] == ["sweep"]:  # of every model, a million rows: that takes seconds, and should
         line.insert(1, "Qwen3.5-27B")

@@ -125,7 +125,7 @@ def _fuzz(name: str, seconds: int, corpus: str, report: str) -> None:
                 with open(report, "a", encoding="utf-8") as file:
                     file.write(json.dumps([key, str(error)[:300], data.hex()]) + "\n")
 
-    limits = ["-timeout=10", "-rss_limit_mb=2000", f"-max_len={LONGEST}", "-print_final_stats=1"]
+    limits = ["-timeout=60", f"-max_len={LONGEST}", "-print_final_stats=1", f"-artifact_prefix={corpus}-"]
     atheris.Setup([sys.argv[0], corpus, f"-max_total_time={seconds}", *limits], one)
     atheris.Fuzz()
 

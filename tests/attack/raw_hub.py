@@ -298,7 +298,84 @@ def endless_range(asked: Asked, hub: RawHub) -> Answering:
     return chunked(206, headers, endless())
 
 
-PLAIN = answer(200, JSON, b"{}")
+def long_text(letter: bytes) -> Fault:
+    """A list of 16 MB, almost all of them one text; one letter in it decides how much memory each letter takes."""
+    return of_lists(
+        lambda asked, hub: iter(
+            [answer(200, JSON, b'{"sha":"%s","x":"' % COMMIT.encode() + letter * 1000 + b"a" * 15_900_000 + b'"}')]
+        )
+    )
+
+
+def dripping_refusal(status: int) -> Fault:
+    def fault(asked: Asked, hub: RawHub) -> Answering:
+        yield answer(status, {"Location": "/elsewhere", "Content-Length": 10**6}, b"")
+        while True:
+            yield b"x"
+            yield 0.5
+
+    return fault
+
+
+def trailers(asked: Asked, hub: RawHub) -> Answering:
+    yield answer(200, {**JSON, "Transfer-Encoding": "chunked"}, b"", length=False)
+    yield b"2\r\n{}\r\n0\r\n"
+    while True:
+        yield b"X: a\r\n" * 1000
+
+
+def long_hints(asked: Asked, hub: RawHub) -> Answering:
+    while True:
+        yield b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </x>; rel=preload\r\n" * 500 + b"\r\n"
+
+
+def next_page(link: str) -> Fault:
+    """A list in pages, whose next one is somewhere else."""
+
+    def fault(asked: Asked, hub: RawHub) -> Answering | None:
+        if "/tree/" not in asked.path:
+            return iter([answer(200, JSON, hub.info(siblings=[]))])
+        said = link.replace("HUB", hub.endpoint)
+        return iter([answer(200, {**JSON, "Link": said}, json.dumps(hub.rows()).encode())])
+
+    return of_lists(fault)
+
+
+def many_models(count: int) -> Fault:
+    """So many models, of which none is there."""
+
+    def fault(asked: Asked, hub: RawHub) -> Answering:
+        if not asked.is_list:
+            return iter([answer(404, {"X-Error-Code": "EntryNotFound"}, b"{}")])
+        rows = [row(f"m{number}.gguf", 10**9) for number in range(count)]
+        if "/tree/" in asked.path:
+            rows = [{"type": "file", "path": each["rfilename"], **each} for each in rows]
+            return iter([answer(200, JSON, json.dumps(rows).encode())])
+        return iter([answer(200, JSON, json.dumps({"sha": COMMIT, "siblings": rows}).encode())])
+
+    return fault
+
+
+def long_header(asked: Asked, hub: RawHub) -> Answering | None:
+    """A GGUF file whose header goes on for as long as any may: an array of strings."""
+    name = hub.name(asked)
+    if asked.is_list or not name.endswith(".gguf"):
+        return None
+    start, stop = asked.start, min(asked.stop, hub.sizes[name])
+    key = b"tokenizer.ggml.tokens"
+    begin = struct.pack("<4sIQQQ", b"GGUF", 3, 0, 1, len(key)) + key + struct.pack("<IIQ", 9, 8, 3_999_999)
+    text = struct.pack("<Q", 60) + b"t" * 60
+    body = (begin + text * (stop // len(text) + 1))[start:stop]
+    headers = hub.file_headers(name) | {"Content-Range": f"bytes {start}-{stop - 1}/{hub.sizes[name]}"}
+    return iter([answer(206, headers, body)])
+
+
+def shrinking(asked: Asked, hub: RawHub) -> Answering | None:
+    """A list that is about another commit each time."""
+    if not asked.is_list:
+        return None
+    return iter([answer(200, JSON, hub.info(sha=f"{len(hub.asked):040x}"))])
+
 
 FAULTS: dict[str, Fault] = {
     "no answer: closed at once": said(),
@@ -419,5 +496,68 @@ FAULTS: dict[str, Fault] = {
     "a page in place of every file": of_files(page_of_the_right_size),
     "another content": changing(X_Linked_ETag=f'"{"0" * 64}"', ETag=f'"{"0" * 64}"'),
     "another commit's file": changing(X_Repo_Commit=OTHER_COMMIT),
+    "16 MB of one text": long_text(b"a"),
+    "16 MB of one text, with a Chinese letter": long_text("\u65e5".encode()),
+    "16 MB of one text, with an emoji": long_text("\U0001f600".encode()),
+    "16 MB of one text, with an emoji escaped": long_text(b"\\ud83d\\ude00"),
+    "404 letter by letter": dripping_refusal(404),
+    "302 letter by letter": dripping_refusal(302),
+    "trailers without end": trailers,
+    "early hints for ever": long_hints,
+    "101": said(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+    "203": said(answer(203, JSON, b"{}")),
+    "407": said(answer(407, {"Proxy-Authenticate": "Basic"}, b"")),
+    "418 with escapes": said(answer(418, {"X-Error-Message": "\x1b[2J::error::x", "X-Error-Code": "\x1b]0;x"}, b"")),
+    "451": said(answer(451, {"X-Error-Code": "DisabledRepo"}, b"{}")),
+    "511": said(answer(511, {"Content-Type": "text/html"}, PAGE)),
+    "a length and chunks": said(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    ),
+    "chunks of gzip": said(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+    "a chunk's extension of 2 MB": said(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;" + b"x" * 2_000_000 + b"\r\n{}\r\n0\r\n\r\n"
+    ),
+    "HTTP/1.0 without a length, cut": said(b'HTTP/1.0 200 OK\r\n\r\n{"sha": "'),
+    "two answers to one question": said(answer(200, JSON, b"{}") + answer(200, JSON, b"[]")),
+    "a status of letters": said(b"HTTP/1.1 2OO OK\r\n\r\n"),
+    "a reason of escapes": said(b"HTTP/1.1 500 \x1b[2J\x07\r\nContent-Length: 0\r\n\r\n"),
+    "a cookie of 90 kB": said(answer(200, {"Set-Cookie": "a=" + "x" * 90_000, **JSON}, b"{}")),
+    "307 to another scheme's letters": said(answer(307, {"Location": "HTTPS://127.0.0.1:9/"}, b"")),
+    "308 to a name and password": said(answer(308, {"Location": "http://user:pass@127.0.0.1:9/x"}, b"")),
+    "302 to a script": said(answer(302, {"Location": "javascript:alert(1)"}, b"")),
+    "302 to a text of data": said(answer(302, {"Location": "data:application/json,{}"}, b"")),
+    "302 to two slashes": said(answer(302, {"Location": "//127.0.0.1:9/x"}, b"")),
+    "302 to a port that is none": said(answer(302, {"Location": "http://127.0.0.1:99999/"}, b"")),
+    "302 with an address of 90 kB": said(answer(302, {"Location": "/" + "a" * 90_000}, b"")),
+    "the next page on another host": next_page('<http://127.0.0.1:9/x>; rel="next"'),
+    "the next page is a file": next_page('<file:///etc/passwd>; rel="next"'),
+    "the next page on a host of that name": next_page('<HUB.evil.example/x>; rel="next"'),
+    "the next page by a name and password": next_page('<HUB@evil.example/x>; rel="next"'),
+    "the next page without an end": next_page("<" + "HUB/" + "x" * 50_000),
+    "429 until 1970": said(answer(429, {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, b"{}")),
+    "429, negative": said(answer(429, {"Retry-After": "-5", "RateLimit": '"api";r=0;t=-1'}, b"{}")),
+    "429, infinite": said(answer(429, {"Retry-After": "inf", "RateLimit": '"api";r=0;t=NaN'}, b"{}")),
+    "a range without its unit": changing(Content_Range="0-262143/490879616"),
+    "a range with another's unit": changing(Content_Range="lines 0-262143/490879616"),
+    "an etag of 90 kB": changing(ETag='"' + "a" * 90_000 + '"'),
+    "an etag of escapes": changing(ETag='"\x1b[2J"', X_Repo_Commit="\x1b[2J"),
+    "a key twice": of_lists(
+        lambda asked, hub: iter([answer(200, JSON, hub.info()[:-1] + b', "sha": "x", "siblings": []}')])
+    ),
+    "NaN for a size": siblings(row(size=float("nan"))),
+    "text after the JSON": of_lists(lambda asked, hub: iter([answer(200, JSON, hub.info() + b"\n{}")])),
+    "a mark before the JSON": of_lists(lambda asked, hub: iter([answer(200, JSON, b"\xef\xbb\xbf" + hub.info())])),
+    "names of parents": siblings(row("../../../../etc/passwd.gguf"), row("/dev/zero.gguf"), row("..")),
+    "a name of many folders": siblings(row("a/" * 500 + "m.gguf")),
+    "an address as name": siblings(row("http://127.0.0.1:9/m.gguf"), row("m.gguf?x=#y")),
+    "an order as name": siblings(row("##[add-mask]m.gguf"), row("::stop-commands::x.gguf")),
+    "a name that is turned around": siblings(row("m\u202efugg.gguf"), row("\u200bm.gguf")),
+    "names that differ by case": siblings(row("M.gguf", 10**6), row("m.gguf", 10**6), row("m.GGUF", 10**6)),
+    "an empty file": siblings(row("m.gguf", 0)),
+    "shards without end": siblings(row("m-00001-of-99999.gguf", 10**9)),
+    "shards of no number": siblings(row("m-00000-of-00000.gguf", 10**9), row("m-00002-of-00001.gguf", 10**9)),
+    "2,000 models that are not there": many_models(2000),
+    "a header as long as any": long_header,
+    "another commit each time": shrinking,
     "ranges in parts": changing(Content_Type="multipart/byteranges; boundary=x", Content_Range="bytes */5"),
 }

@@ -36,7 +36,13 @@ def test_fuzzing(target: fuzz.Target, monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert found.refused > 0
 
 
-SHORT = ["404 without end", "JSON of 8 MB of lists", "gzip damaged", "a page in place of every file"]
+SHORT = [
+    "404 without end",
+    "16 MB of one text, with an emoji",
+    "gzip damaged",
+    "a page in place of every file",
+    "a header as long as any",
+]
 
 
 def test_a_hub_that_goes_wrong() -> None:
@@ -44,11 +50,11 @@ def test_a_hub_that_goes_wrong() -> None:
     met = list(meet(SHORT, [("fit", "hub:own/repo", "--mac", "16")], at_once=2))
     assert [each.wrong for each in met] == [[]] * len(SHORT)
     assert {each.ran[0].code for each in met} == {2, 4}
-    assert max(each.ran[0].peak_bytes for each in met) < MOST_BYTES / 2
+    assert max(each.ran[0].peak_bytes for each in met) < MOST_BYTES
 
 
 def test_there_are_many_kinds_of_fault() -> None:
-    assert len(FAULTS) >= 100
+    assert len(FAULTS) >= 160
 
 
 def test_kills_on_one_cache() -> None:

@@ -197,7 +197,7 @@ def _body(response: httpx2.Response, wanted: Wanted, abandoned: Event) -> bytes:
             raise TooLongError
         if len(received) >= most and cut:
             break
-    return bytes(received[:most])
+    return bytes(memoryview(received)[:most])
 
 
 def pause_seconds(variable: int) -> float:
