@@ -29,16 +29,14 @@ from deployfit.quants.weights import Options
 from deployfit.runtimes import registry
 from deployfit.speed import (
     GENERATIONS,
-    KERNELS,
     ROWS,
     ChipSeconds,
-    Work,
     architecture_of,
     chip_seconds,
     decode_seconds,
     prefill_seconds,
-    work_of,
 )
+from deployfit.work import KERNELS, Work, work_of
 
 FILE = Path(__file__).parent.parent / "data" / "speed_coefficients.csv"
 HELD_BACK = "families"  # the batch that terms were not compared with; what others make of it is written down

@@ -23,10 +23,11 @@ from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import MemoryPart, Runtime
-from deployfit.speed import NO_SPEEDS, Speeds, chip_seconds, decode_seconds, prefill_seconds, work_of
+from deployfit.speed import NO_SPEEDS, Speeds, chip_seconds, decode_seconds, prefill_seconds
 from deployfit.units import four_digits
 from deployfit.values import NamedTuple
 from deployfit.verdict import JUDGED, Verdict
+from deployfit.work import work_of
 
 MISSING = -1
 VERDICTS = JUDGED  # a code in the arrays is a position here

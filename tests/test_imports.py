@@ -22,7 +22,7 @@ ROOMS = [
     *("layers", "architectures", "models", "catalogue"),
     *("hardware", "apps", "notes", "formats", "vision"),
     *("quants.weights", "runtimes", "quants", "words", "quants.shelf", "quants.lookup"),
-    *("estimate", "speed", "verdict", "unknown", "app_context", "advice"),
+    *("estimate", "work", "speed", "verdict", "unknown", "app_context", "advice"),
     *("grid", "context_plan", "ranking", "clusters"),
     *("measured", "validation", "checks", "repository", "crosscheck"),
     *("sources", "writing", "schema"),

@@ -21,18 +21,9 @@ from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.resolve import speeds
 from deployfit.runtimes import registry
-from deployfit.speed import (
-    Speed,
-    Work,
-    active_bytes,
-    active_params,
-    chip_seconds,
-    decode_seconds,
-    prefill_seconds,
-    unpacked,
-    work_of,
-)
+from deployfit.speed import Speed, chip_seconds, decode_seconds, prefill_seconds
 from deployfit.words.macs import mac_named
+from deployfit.work import Work, active_bytes, active_params, unpacked, work_of
 
 ROOT = Path(__file__).parent.parent
 FEW = settings(max_examples=40, deadline=None, derandomize=True)

@@ -13,8 +13,9 @@ from deployfit.hardware.mac import Mac
 from deployfit.models import Model
 from deployfit.quants.weights import Weights
 from deployfit.runtimes.runtime import MemoryPart
-from deployfit.speed import Speeds, chip_seconds, work_of
+from deployfit.speed import Speeds, chip_seconds
 from deployfit.values import NamedTuple
+from deployfit.work import work_of
 
 MANY = 10**15  # bytes: a cache so large that nothing but it counts, so that no interval ends at what the memory gives
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model
 from deployfit.report.document import Block, Column, Document, Heading, Statement, Table, of_rows
-from deployfit.speed import active_params
+from deployfit.work import active_params
 
 SCHEMA = "deployfit/models/1"
 
