@@ -339,8 +339,8 @@ class Validation(NamedTuple):
 
     def speed_spread(self, runtime: str, what: str, batch: str = "") -> Spread | None:
         """Return the distribution of a runtime's speeds, of one batch or all."""
-        chosen = [each for each in self.speeds if (each.runtime, each.what) == (runtime, what)]
-        return spread_of([each for each in chosen if batch in ("", each.batch)])
+        of_batch = [each for each in self.speeds if each.what == what and batch in ("", each.batch)]
+        return spread_of([each for each in of_batch if each.runtime == runtime])
 
     def memory_spread(self, runtime: str, part: str) -> Spread | None:
         """Return the distribution of a part's memory."""

@@ -96,12 +96,18 @@ def read_model(text: str, models: Mapping[str, Model]) -> Model:
 
 def model_within(text: str, models: Mapping[str, Model]) -> Model | None:
     """Return the model whose whole name stands somewhere in a text, None if none does."""
-    words = re.sub(r"[\s:_]+", "-", text.casefold())
+    name = _name_within(text.casefold(), tuple(models))
+    return models[name] if name else None
+
+
+@lru_cache(maxsize=1024)  # many measurements are of one model
+def _name_within(text: str, names: tuple[str, ...]) -> str:
+    words = re.sub(r"[\s:_]+", "-", text)
     words = re.sub(r"(\d\.\d)/\d\.\d", r"\1", words)  # Qwen3.5/3.6-35B-A3B: two models of one geometry
-    for name, short in _shortened(tuple(models)):
+    for name, short in _shortened(names):
         if short in words and re.search(rf"(?<![\w.]){re.escape(short)}(?!\w|\.\d)", words):
-            return models[name]
-    return None
+            return name
+    return ""
 
 
 @lru_cache(maxsize=4)

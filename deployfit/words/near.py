@@ -19,7 +19,9 @@ def near(name: Sequence[str], known: Spellings) -> str:
         models = known.models(bare[:count])
         if len(models) == 1:
             return f": '{' '.join(bare[count:])}' sets it apart from {models[0].alias or models[0].model}"
-    typos = [row.name for row in known.rows if any(is_typo(rest, words(row.name)) for rest, _ in endings(name))]
+    typed = [_groups(rest) for rest, _ in endings(name)]
+    named = ((row.name, _groups(words(row.name))) for row in known.rows)
+    typos = [model for model, groups in named if any(_is_near(each, groups) for each in typed)]
     if typos:
         return f"; did you mean {' or '.join(typos[:3])}?"
     return _family(name, known)
@@ -42,7 +44,15 @@ def is_typo(typed: Sequence[str], known: Sequence[str]) -> bool:
     >>> is_typo(words("Qwem3.5-27B"), words("Qwen3.5-27B")), is_typo(words("Qwen3-8B"), words("Qwen3-9B"))
     (True, False)
     """
-    one, other = (re.findall(r"[^\W\d]+|[0-9.]+", " ".join(name)) for name in (typed, known))
+    return _is_near(_groups(typed), _groups(known))
+
+
+def _groups(name: Sequence[str]) -> list[str]:
+    """Return letters and digits of a name, each together."""
+    return re.findall(r"[^\W\d]+|[0-9.]+", " ".join(name))
+
+
+def _is_near(one: Sequence[str], other: Sequence[str]) -> bool:
     if len(one) != len(other):
         return False
     wrong = 0
