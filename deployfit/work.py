@@ -202,15 +202,29 @@ def _row(mixer: Attention | LatentAttention) -> int:
     return mixer.cache_row if isinstance(mixer, LatentAttention) else 2 * mixer.kv_dim
 
 
+MOST_WORKS = 512
+_works: dict[tuple[int, int, int], tuple[Blueprint, Weights, Coefficients, Work]] = {}
+
+
 def work_of(blueprint: Blueprint, weights: Weights, state_bytes: Any, coefficients: Coefficients) -> Work:
-    """Return what a model costs; `state_bytes` are those of one sequence's recurrent state."""
+    """Return what a model costs, made once for its weights; `state_bytes` are those of a sequence's recurrent state."""
+    key = id(blueprint), id(weights), id(coefficients)
+    found = _works.get(key)
+    if found is None:
+        work = _make_work(blueprint, weights, coefficients)
+        found = keep(_works, key, (blueprint, weights, coefficients, work), MOST_WORKS)
+    return found[-1]._replace(state_bytes=2 * state_bytes)
+
+
+def _make_work(blueprint: Blueprint, weights: Weights, coefficients: Coefficients) -> Work:
+    """Return it but for the state."""
     shape = _shape(blueprint, bool(coefficients["prefill_tail"]))
     read = active_bytes(blueprint, weights)
     return Work(
         read_bytes=read,
         numbers=read * 8 / weights.bits_per_weight,
         kernel_flops=_kernel_flops(blueprint, weights, coefficients),
-        state_bytes=2 * state_bytes,
+        state_bytes=0,
         block_us=shape.blocks * coefficients["block_us"]
         + shape.norms * coefficients["norm_us"]
         + shape.moes * coefficients["moe_us"],
@@ -251,6 +265,7 @@ KERNELS: Mapping[str, str] = {
 """Which coefficient says what unpacking a type costs, by how its name begins."""
 
 
+@lru_cache(maxsize=256)
 def kernel_of(tensor_type: str) -> str:
     """Return which coefficient says what unpacking a number of a type costs, "" for next to nothing.
 

@@ -222,11 +222,18 @@ def _split(rules: Sequence[Rule], recipe: Recipe, source: GgufSource, tensors: G
     conditions = tuple(rule.of_place for rule in rules)
     key = tensors.name, tensors.shape, tensors.part, conditions, fused_apart, recipe.layer_lists
     if key not in source.splits:
-        first: list[list[int]] = [[] for _ in range(len(rules) + 1)]
-        for place in source.places(tensors, fused_apart=fused_apart):
-            holds = (all(OF_THE_PLACE[name](place, recipe.layer_lists) for name in names) for names in conditions)
-            first[next((index for index, each in enumerate(holds) if each), -1)].append(place.layer)
-        source.splits[key] = tuple(map(tuple, first))
+        left = source.places(tensors, fused_apart=fused_apart)
+        first = []
+        for names in conditions:
+            held = left
+            for name in names:
+                holds = OF_THE_PLACE[name]
+                held = [place for place in held if holds(place, recipe.layer_lists)]
+            if held:
+                here = {place.layer for place in held}
+                left = [place for place in left if place.layer not in here]
+            first.append(tuple(place.layer for place in held))
+        source.splits[key] = (*first, tuple(place.layer for place in left))
     return source.splits[key]
 
 

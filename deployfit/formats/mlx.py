@@ -119,12 +119,11 @@ RECIPES = Table(
 
 def find_mlx_recipe(text: str, recipes: Mapping[str, MlxRecipe]) -> MlxRecipe:
     """Return the recipe of that name or alias, whatever its case."""
-    names = {name: recipe for recipe in recipes.values() for name in (recipe.name, *recipe.aliases)}
     wanted = text.strip().casefold()
-    for name, recipe in names.items():
-        if name.casefold() == wanted:
+    for recipe in recipes.values():
+        if wanted in map(str.casefold, (recipe.name, *recipe.aliases)):
             return recipe
-    raise unknown("MLX recipe", text, names)
+    raise unknown("MLX recipe", text, [name for each in recipes.values() for name in (each.name, *each.aliases)])
 
 
 def check_makeable(recipe: MlxRecipe, tool: str, architecture: ArchitectureRow) -> None:

@@ -109,7 +109,7 @@ def file_bytes(runs: Iterable[Run], shard_bytes: int = SHARD_BYTES) -> int:
 
 def _record_bytes(tensor: Stored) -> int:
     """Return the bytes of a tensor's record in the header, with its comma and without the digits of its offsets."""
-    dimensions = sum(len(str(size)) for size in tensor.shape) + max(0, len(tensor.shape) - 1)
+    dimensions = sum(map(len, map(str, tensor.shape))) + max(0, len(tensor.shape) - 1)
     return len(tensor.name) + len(tensor.dtype) + dimensions + RECORD_PUNCTUATION
 
 
