@@ -159,7 +159,7 @@ class Judge:
             speed=self._speed(weights, needed),
             no_speed=self._speeds.why_not(run.machine.mac) if self._speeds else CHIP_DECIDES,
             notes=tuple(self._notes(weights, needed, verdict)),
-            left_out=tuple(self._left_out()),
+            left_out=tuple(self._left_out(needed)),
         )
 
     def _speed(self, weights: Weights, needed: Estimate) -> Speed | None:
@@ -233,9 +233,11 @@ class Judge:
             notes += notes_on(self._met, run.runtime.name, app, run.settings.context_tokens, outgrows=grows)
         return notes
 
-    def _left_out(self) -> list[str]:
+    def _left_out(self, needed: Estimate) -> list[str]:
         run = self.run
         left_out = []
+        if run.options.vision and not needed.bytes_of("vision"):
+            left_out.append(f"vision tower: none that is known of {run.model.name}")
         if run.model.blueprint.vision and not run.options.vision:
             looks = ", ".join(param(name) for name in ("vision", "image") if run.app is None or name in run.app.options)
             left_out.append("vision tower" + (looks and f" ({looks})"))

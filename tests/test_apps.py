@@ -415,9 +415,16 @@ def test_the_tower_is_left_out_of_the_command_unless_it_was_counted() -> None:
     assert "--no-mmproj" in shown_command(*asked)
     assert "mmproj" not in shown_command(*asked, "--vision")
     assert "mmproj" not in shown_command("Qwen3-8B", "--quant", "unsloth:Q4_K_M", "--mac", "64")
+    assert "--no-mmproj" in shown_command("Gemma-3-4B", "--quant", "unsloth:Q4_K_M", "--mac", "64")
     assert "--mmproj mmproj-Qwen3.5-27B-F16.gguf" in shown_command(
         *asked[:1], "--quant", "Q4_K_M", *asked[3:], "--vision"
     )
+
+
+def test_a_vision_tower_that_nobody_knows_is_said_to_be_left_out() -> None:
+    row = row_of("Gemma-3-4B", "--quant", "Q4_K_M", "--mac", "64", "--vision")
+    assert row["vision_bytes"] == 0
+    assert "vision tower: none that is known of Gemma-3-4B" in row["not_counted"]
 
 
 def test_separate_caches_need_the_number_of_slots_to_be_said() -> None:

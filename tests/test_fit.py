@@ -64,6 +64,10 @@ def test_json_rows_have_the_promised_fields_and_bytes_are_integers(fit_rows: Row
     for field in FIELDS:
         assert type(row[field]) is KINDS.get(field, int), field
     assert set(row["basis"].values()) <= {"exact", "derived", "measured", "assumed"}
+    # Of every column that is a sum of parts, there or not; nothing of what was not asked for is exact.
+    assert {*COLUMNS, "file_bytes", "gpu_limit_bytes"} <= set(row["basis"])
+    assert (row["vision_bytes"], row["mtp_bytes"]) == (0, 0)
+    assert (row["basis"]["vision_bytes"], row["basis"]["mtp_bytes"]) == ("exact", "exact")
 
 
 def test_parts_are_objects_whose_sums_are_the_columns(fit_rows: Rows) -> None:

@@ -15,13 +15,18 @@ from deployfit.basis import Basis
 from deployfit.catalogue import models
 from deployfit.errors import InputError
 from deployfit.formats.mmproj import mmproj_tensor_bytes
+from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.layers.vision import VisionTower
+from deployfit.quants.lookup import find_quant
+from deployfit.quants.weights import Options, WeightClass
 from deployfit.runtimes.llamacpp import image as llamacpp
 from deployfit.runtimes.llamacpp.allocator import Curve, compiled
 from deployfit.runtimes.llamacpp.image import Planner, device_bytes, llamacpp_image_parts
 from deployfit.runtimes.llamacpp.image_graph import TowerGraph
+from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.runtimes.mlx import image as mlx
 from deployfit.runtimes.mlx.image import mlx_image_parts
+from deployfit.runtimes.registry import runtime
 from deployfit.runtimes.runtime import DEVICE, HOST
 from deployfit.units import MIB
 from deployfit.vision.image import MOST_PIXELS, Image, images_of
@@ -195,6 +200,17 @@ def test_parts_under_llamacpp() -> None:
     assert (
         sum(size.cells for size in image_tokens("llama.cpp", tower, images_of(["640x480", "3840x2160"]))) == 302 + 4_082
     )
+
+
+def test_a_tower_of_a_kind_that_nobody_described_is_counted_as_it_is_in_the_file() -> None:
+    model, options = models()["Gemma-3-4B"], Options(vision=True)
+    weights = find_quant("Q4_K_M").weights(model, options)
+    tower = WeightClass("vision", "F16", Part.VISION, (OUTSIDE,), 839_632_608)
+    parts = runtime("llama.cpp").loaded(
+        model.blueprint, weights._replace(classes=(*weights.classes, tower)), options, LlamaCppSettings(4096)
+    )
+    assert model.blueprint.vision is None
+    assert [part.nbytes for part in parts if part.name == "vision"] == [839_632_608]
 
 
 def test_buffers_are_reserved_at_load_whatever_the_image() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Asking, run
+from conftest import Asking, one_line, run
 from fake_hub import FakeHub, Fault
 
 from deployfit.cli.waiting import CLEAR, FRAMES, PATIENCE, waiting
@@ -137,6 +137,16 @@ def test_what_takes_long_says_so_on_a_terminal_and_leaves_nothing_behind(hub: Fa
     assert drawn[0] == ""
     assert {text.strip() for text in drawn[1:-1]} - {""} == {f"{frame} working" for frame in FRAMES}
     assert drawn[-1].startswith("own/repo")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("file", ["4bit", "Q4_K_M"])
+def test_sentences_of_parts_go_on_below_and_are_never_cut(file: str, width: int) -> None:
+    words = ("fit", "Qwen3.5-27B", "--quant", file, "--mac", "M4 Max 64")
+    narrow, wide = (one_line(in_terminal(words, columns)) for columns in (width, WIDE))
+    assert "~" not in narrow
+    table = wide[wide.index(" GiB weights") : wide.index("Run it")]
+    assert set(table.split()) <= set(narrow.split())
 
 
 def test_who_pastes_a_log_is_told_how_to_end_and_nothing_is_drawn_over_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deployfit import catalogue
 from deployfit.app_context import ollama_slot
 from deployfit.apps import FLAGS, Flag
+from deployfit.formats.mlx import TOWERS, tower_params
 from deployfit.quants import shelf
 from deployfit.runtimes.runtime import DraftModel
 from deployfit.values import NamedTuple
@@ -29,6 +30,8 @@ def spoken(answer: Answer, *, from_hub: bool) -> Spoken:
     own = [row for row in catalogue.rows(FLAGS) if (row.app, row.runtime) == (run.app.name, run.runtime.name)]
     values = _values(run, from_hub=from_hub)
     wanted = _wanted(run, {row.parameter for row in own})
+    if _has_tower(answer):
+        wanted.add("vision")
     found = Spoken([], [], [], [])
     ways = dict(zip((OPTION, ENVIRONMENT, SETTING, PROGRAM), found, strict=True))
     for name in run.app.options:
@@ -56,11 +59,17 @@ def _wanted(run: Run, sayable: set[str]) -> set[str]:
         wanted |= {"kv_type_k", "kv_type_v"}
     if run.options.mtp:
         wanted.add("mtp")
-    if run.model.blueprint.vision:
-        wanted.add("vision")
     if "context" in sayable and _slot(run) != ollama_slot(run):
         wanted.add("context")
     return wanted
+
+
+def _has_tower(answer: Answer) -> bool:
+    """Return whether a vision tower is counted, or could be beside the model's file."""
+    model = answer.run.model
+    if model.blueprint.vision or answer.estimate.bytes_of("vision"):
+        return True
+    return tower_params(model.name, model.blueprint.hidden, catalogue.rows(TOWERS)) > 0
 
 
 def _slot(run: Run) -> int:

@@ -24,13 +24,14 @@ class Column(NamedTuple):
     """A column of a table for people.
 
     `left`: flush left, as words are. `rank`: where the screen is too narrow, the columns of the highest rank go first;
-    those of rank 0 stay. `shrinks`: its cells may be cut in the middle.
+    those of rank 0 stay. `shrinks`: its cells may be cut in the middle. `folds`: they go on in the lines below.
     """
 
     name: str
     left: bool = False
     rank: int = 0
     shrinks: bool = False
+    folds: bool = False
 
 
 class Table(NamedTuple):

@@ -293,7 +293,7 @@ def _parts(answer: Answer, *, explained: bool) -> Table:
         ("GPU limit", machine.limit.limit_bytes, machine.limit.basis, machine.limit.note),
         ("reserve", machine.reserve_bytes, None, "for Metal, macOS and other programs"),
     ]
-    columns = [Column("", left=True), Column("GiB"), Column("", left=True, rank=1, shrinks=True)]
+    columns = [Column("", left=True), Column("GiB"), Column("", left=True, rank=1, folds=True)]
     if explained:
         columns.insert(2, Column("known", left=True))
     shown = []

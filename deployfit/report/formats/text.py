@@ -185,14 +185,16 @@ def table(block: Table, screen: Screen) -> Iterator[str]:
     for number, row in enumerate([names, *cells]):
         if not number and not any(names):
             continue
-        line = []
-        for index in shown:
-            text = _cut(row[index], widths[index])
-            padded = text.ljust(widths[index]) if block.columns[index].left else text.rjust(widths[index])
-            tone = block.tones[number - 1] if number and block.tones and index == toned else Tone.PLAIN
-            painted = screen.colours and tone is not Tone.PLAIN
-            line.append(padded.replace(text, _painted(text, tone)) if painted and text else padded)
-        yield GAP.join(line).rstrip()
+        lines = [_folded(row[i], widths[i]) if block.columns[i].folds else [_cut(row[i], widths[i])] for i in shown]
+        for below in range(max(map(len, lines))):
+            line = []
+            for index, texts in zip(shown, lines, strict=True):
+                text = texts[below] if below < len(texts) else ""
+                padded = text.ljust(widths[index]) if block.columns[index].left else text.rjust(widths[index])
+                tone = block.tones[number - 1] if number and block.tones and index == toned else Tone.PLAIN
+                painted = screen.colours and tone is not Tone.PLAIN
+                line.append(padded.replace(text, _painted(text, tone)) if painted and text else padded)
+            yield GAP.join(line).rstrip()
 
 
 def _parts(block: Table, width: int) -> Iterator[Table]:
@@ -222,7 +224,7 @@ def _fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: in
 
     def shorten(least: int) -> None:
         for index in sorted(shown, key=lambda each: -widths[each]):
-            if columns[index].shrinks and excess() > 0:
+            if (columns[index].shrinks or columns[index].folds) and excess() > 0:
                 widths[index] = max(min(widths[index], least), widths[index] - excess())
 
     shorten(2 * LEAST_NAME)

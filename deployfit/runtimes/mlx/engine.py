@@ -91,7 +91,7 @@ class Mlx:
         settings = rotating(blueprint, settings)
         work, upper = peak_bytes(blueprint, settings), prefill_upper_bytes(blueprint, settings)
         read = f"a prompt of {settings.prompt:,} tokens" if settings.prompt else "a full context"
-        peak = f"peak while {read} is read in; {gib(upper)} with Metal's buffer cache"
+        peak = f"peak while {read} is read in; {gib(upper)} GiB with Metal's buffer cache"
         basis = Basis.DERIVED if sequences == 1 else Basis.ASSUMED
         parts.append(MemoryPart("compute", "prefill memory", work, upper, basis, peak))
         if settings.draft_model:
