@@ -131,10 +131,19 @@ class Judge:
         """Return what these weights need, with the run's settings or others."""
         run = self.run
         asked = run.settings if settings is None else settings
-        if asked not in self._running:
-            self._running[asked] = run.runtime.running(run.model.blueprint, asked, run.options)
         loaded = run.runtime.loaded(run.model.blueprint, weights, run.options, asked)
-        return Estimate((*loaded, *self._running[asked]))
+        return Estimate((*loaded, *self._running_parts(asked)))
+
+    def _running_parts(self, settings: Any) -> Sequence[MemoryPart]:
+        """Return what is allocated beside the weights."""
+        if settings not in self._running:
+            run = self.run
+            self._running[settings] = run.runtime.running(run.model.blueprint, settings, run.options)
+        return self._running[settings]
+
+    def _running_bytes(self, settings: Any) -> int:
+        """Return what of it is there at the start; the weights are the same with every context."""
+        return sum(part.nbytes for part in self._running_parts(settings) if not part.later)
 
     def _least_running(self, settings: Any) -> int:
         """Return a lower bound of what is allocated beside the weights, which never falls as the context grows."""
@@ -196,7 +205,7 @@ class Judge:
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self._least_running(at(middle)) <= spare else (low, middle - 1)
-        while low and self.estimate(weights, at(low)).total_bytes > budget:
+        while low and self._running_bytes(at(low)) > spare:
             low -= 1
         return int(at(low).context_tokens)
 

@@ -43,7 +43,10 @@ def evidence_about(weights: Weights) -> str:
 
 
 def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights] | None:
-    """Return of the quants that fit the one with the best evidence, in that the largest; None where none fits."""
+    """Return of the quants that fit the one with the best evidence, in that the largest; None where none fits.
+
+    Only what may be advised counts.
+    """
     run = judge.run
     fitting = []
     for quant in quants:
@@ -54,7 +57,8 @@ def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights]
             continue
         if verdict_at(run.machine, total) is Verdict.FITS:
             fitting.append((quant, weights))
-    return min(fitting, key=lambda pair: (rank_of(pair[1])[0], -pair[1].text_bytes), default=None)
+    fitting.sort(key=lambda pair: (rank_of(pair[1])[0], -pair[1].text_bytes))
+    return next((pair for pair in fitting if pair[0].advisable(run.model, run.options)), None)
 
 
 def choices_for(run: Run, menu: Sequence[Quant]) -> Choices:

@@ -204,10 +204,12 @@ def _said_quant(said: Named) -> list[str]:
 
 def _with_files(model: Model, said: Named) -> Named:
     """Return what a name says, its publisher among the others where no file of his is known."""
+    if said.publisher is None:
+        return said
     from deployfit.questions.choices import published_files
 
     known = (each.publisher for name in registry.formats() for each in published_files(model, name))
-    if said.publisher is None or said.publisher in known:
+    if said.publisher in known:
         return said
     return said._replace(publisher=None, owner=said.publisher)
 
@@ -359,9 +361,7 @@ def _on(
             from deployfit.advice import makeable
 
             quants = makeable(judge, quants)
-        best, reason = (
-            _best(judge, [each for each in quants if each.advisable(model, options)]) if listed else (None, "")
-        )
+        best, reason = _best(judge, quants) if listed else (None, "")
         for each in quants:
             started = as_started(judge, each, starts[name])
             answer = started.answer(each)
