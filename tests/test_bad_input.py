@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -496,3 +497,34 @@ def test_what_may_not_be_read_or_written_is_said(public: Path) -> None:
 )
 def test_a_disk_that_fails_is_said(words: tuple[str, ...]) -> None:
     assert "'/proc/self/mem': Input/output error" in complaint(*words)
+
+
+@pytest.mark.parametrize("command", ["verify", "contribute"])
+def test_a_log_of_one_line_is_not_held_in_memory(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hole of a disk, or a device that never ends."""
+    path = tmp_path / "zeros.log"
+    with open(path, "wb") as file:
+        file.truncate(40_000_000)
+    assert "nothing in it that llama-server" in complaint(command, str(path))
+    tracemalloc.start()
+    complaint(command, str(path))
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+    monkeypatch.setattr("deployfit.questions.verify.MOST_SKIPPED", 30_000_000)
+    assert "log: lines without an end" in complaint(command, str(path))
+
+
+def test_the_beginning_of_a_long_line_is_read(tmp_path: Path) -> None:
+    shown = []
+    for blanks in (0, 10_000):
+        path = tmp_path / f"{blanks}.log"
+        path.write_text("Prompt: 2048 tokens, 512.000 tokens-per-sec" + " " * blanks + "\nPeak memory: 9.02 GB\n")
+        shown.append(inside("verify", str(path)).stdout)
+    assert shown[0] == shown[1] != ""
+
+
+def test_a_file_of_sizes_is_not_read_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.csv"
+    with open(path, "wb") as file:
+        file.truncate(2**34)
+    assert "not a text file" in complaint("refresh", str(path))

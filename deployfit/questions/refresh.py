@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from deployfit.report.document import Document
     from deployfit.sources.hub.today import Refreshed
 
+MOST_BYTES = 16 * 2**20
+
 
 class Refresh(Answered):
     """What was appended, or would be."""
@@ -58,7 +60,10 @@ def _text(path: str) -> str:
         if os.path.exists(path) and not os.path.isfile(path):  # some devices never end
             raise ValueError
         with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise ValueError
+        return text
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InputError(f"{quoted(path)}: {reason}; give data/published_sizes.csv of a checkout") from None

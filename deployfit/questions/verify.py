@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 from deployfit import catalogue
@@ -16,9 +16,10 @@ from deployfit.hardware.mac import MACS
 from deployfit.measured.logs.causes import CAUSES
 from deployfit.measured.logs.compare import Row, SpeedRow, compare, compare_speeds, disagreements
 from deployfit.measured.logs.header import parts_from_header
+from deployfit.measured.logs.lines import MOST_CHARACTERS
 from deployfit.measured.logs.log import EngineLog
 from deployfit.measured.logs.question import question_of
-from deployfit.measured.logs.reading import read_log
+from deployfit.measured.logs.reading import known_programs, read_log
 from deployfit.parameters import Parameter, param, python
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from deployfit.report.document import Document
 
 STANDARD_INPUT = "-"
+MOST_SKIPPED = 2**28  # characters of lines that are too long to say anything
 NO_MAC = "512"  # what stands for a Mac that the log does not name: no part depends on it
 
 
@@ -78,14 +80,26 @@ def verify(log: str) -> Verified:
 def read_log_file(path: str) -> EngineLog:
     """Return what a file, or standard input, says; it may hold anything."""
     if path == STANDARD_INPUT:
-        return read_log(_readable(sys.stdin))
+        return read_log(_lines(_readable(sys.stdin)))
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise InputError(f"{param('log')} {quoted(path)}: not a file; give one, or - for a pasted text")
         with open(path, encoding="utf-8", errors="replace") as file:
-            return read_log(file)
+            return read_log(_lines(file))
     except OSError as error:
         raise InputError(f"{param('log')} {quoted(path)}: {error.strerror}; give a file, or - for a text") from None
+
+
+def _lines(stream: IO[str]) -> Iterator[str]:
+    """Yield lines, of long ones the beginning; raise InputError for a text that has next to none."""
+    left = MOST_SKIPPED
+    while line := stream.readline(MOST_CHARACTERS):
+        yield line
+        while line and line[-1] != "\n":  # the rest of a long one
+            line = stream.readline(MOST_CHARACTERS)
+            left -= len(line)
+            if left < 0:
+                raise InputError(f"log: lines without an end; give what {known_programs()} printed")
 
 
 def _readable(stream: IO[str]) -> IO[str]:
