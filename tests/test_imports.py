@@ -59,7 +59,8 @@ HEAVY = (  # what one answer about one recipe does not import
     *("numpy", "pandas", "huggingface_hub", "rich", "importlib.resources", "importlib.metadata", "difflib"),
     *("dataclasses", "fnmatch", "html", "http.client", "subprocess", "tempfile", "textwrap", "urllib.request"),
     *("deployfit.grid", "deployfit.quants.publishers", "deployfit.ranking", "deployfit.sources.open"),
-    *("deployfit.words.quants", "deployfit.words.reader", "deployfit.writing"),
+    *("deployfit.words.quants", "deployfit.words.reader", "deployfit.writing", "deployfit.formats.mlx"),
+    *("deployfit.advice", "deployfit.speed", "deployfit.questions.choices", "deployfit.sources", "locale"),
 )
 
 

@@ -10,14 +10,13 @@ from deployfit.errors import InputError
 from deployfit.formats.mlx import (
     MLX_LM,
     MLX_VLM,
-    TOWERS,
     MlxRecipe,
     MlxSource,
     check_makeable,
     check_mixable,
     mlx_runs,
-    tower_params,
 )
+from deployfit.formats.mlx_towers import TOWERS, tower_params
 from deployfit.kept import keep
 from deployfit.models import Model
 from deployfit.parameters import param

@@ -5,7 +5,6 @@ from __future__ import annotations
 from deployfit import catalogue
 from deployfit.app_context import ollama_slot
 from deployfit.apps import FLAGS, Flag
-from deployfit.formats.mlx import TOWERS, tower_params
 from deployfit.quants import shelf
 from deployfit.runtimes.runtime import DraftModel
 from deployfit.values import NamedTuple
@@ -69,6 +68,8 @@ def _has_tower(answer: Answer) -> bool:
     model = answer.run.model
     if model.blueprint.vision or answer.estimate.bytes_of("vision"):
         return True
+    from deployfit.formats.mlx_towers import TOWERS, tower_params
+
     return tower_params(model.name, model.blueprint.hidden, catalogue.rows(TOWERS)) > 0
 
 
