@@ -39,6 +39,12 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+# Becomes the browser, which reads what to do from its file 3 and answers in its file 4, whatever they are here.
+WIRED = (
+    "import fcntl, os, sys; "
+    "found = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]; "
+    "os.dup2(found[0], 3); os.dup2(found[1], 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 PATIENCE = 120.0  # seconds for one answer; machines that run tests are busy
 
 
@@ -57,11 +63,12 @@ class Chromium:
         commands, answers = os.pipe(), os.pipe()
         try:
             self._process = subprocess.Popen(
-                # The browser reads what to do from its file 3, and answers in its file 4.
                 [
-                    "/bin/sh",
+                    sys.executable,
                     "-c",
-                    f'exec "$0" "$@" 3<&{commands[0]} 4>&{answers[1]}',
+                    WIRED,
+                    str(commands[0]),
+                    str(answers[1]),
                     binary,
                     *FLAGS,
                     f"--user-data-dir={profile}",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from asked import ASK, Asked, difference, questions, shown_for
 from chromium import Chromium, Tab, find_browser
+from conftest import run
 
 from deployfit import catalogue
 from deployfit.cli.command import command_of
@@ -26,7 +29,9 @@ from deployfit.questions.resolve import judge_of, machine_of, run_of, start_of
 pytestmark = pytest.mark.browser
 
 QUESTIONS = 2_000  # that must be answered alike
-AXE = Path(__file__).parents[2] / "page" / "node_modules" / "axe-core" / "axe.min.js"
+DOCUMENT = "fit Qwen3.5-27B --mac 32"
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "page" / "node_modules" / "axe-core" / "axe.min.js"
 MOST_BYTES = 1_500_000
 SHOWN = "Number(document.documentElement.dataset.shown)"
 
@@ -236,11 +241,21 @@ STATES = [
 ]
 
 
+def violations(tab: Tab) -> list[Any]:
+    """What axe finds on the page that is shown."""
+    if not AXE.exists():
+        pytest.skip("axe-core is not there: npm ci in the folder page installs it")
+    tab.run(AXE.read_text(encoding="utf-8") + "\n;0")
+    rules = "{resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
+    found: list[Any] = tab.run(
+        f"axe.run(document, {rules}).then((all) => all.violations.map((each) => [each.id, each.nodes.map((node) => node.target + ' ' + node.failureSummary).slice(0, 3)]))"
+    )
+    return found
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1400])
 def test_axe_finds_nothing(browser: Chromium, address: str, width: int, dark: bool) -> None:
-    if not AXE.exists():
-        pytest.skip("axe-core is not there: npm ci in the folder page installs it")
     with browser.tab(width, dark=dark) as tab:
         tab.send("Page.setBypassCSP", enabled=True)  # for axe itself, which is not part of the page
         for state in STATES:
@@ -248,12 +263,30 @@ def test_axe_finds_nothing(browser: Chromium, address: str, width: int, dark: bo
             tab.open(address + state)
             tab.run("document.querySelectorAll('details').forEach((each) => (each.open = true))")
             tab.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
-            tab.run(AXE.read_text(encoding="utf-8") + "\n;0")
-            rules = "{resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
-            found = tab.run(
-                f"axe.run(document, {rules}).then((all) => all.violations.map((each) => [each.id, each.nodes.map((node) => node.target + ' ' + node.failureSummary).slice(0, 3)]))"
-            )
-            assert found == [], state
+            assert violations(tab) == [], state
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("command", [DOCUMENT, f"{DOCUMENT} --quant unsloth:BF16", "recommend --mac 32"])
+def test_documents_are_for_everybody_too(browser: Chromium, tmp_path: Path, command: str, dark: bool) -> None:
+    made = run(*command.split(), "--format", "html")
+    path = tmp_path / "document.html"
+    path.write_text(made.stdout, encoding="utf-8")
+    for width in (360, 1400):
+        with browser.tab(width, dark=dark) as tab:
+            tab.send("Page.navigate", url=path.as_uri())
+            tab.until("document.readyState === 'complete' && document.querySelector('h1') !== null")
+            assert tab.run("document.documentElement.scrollWidth") <= width
+            assert violations(tab) == []
+
+
+def test_the_picture_is_made(browser: Chromium, tmp_path: Path) -> None:
+    found = importlib.util.spec_from_file_location("picture", ROOT / "docs" / "picture.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    assert len(module.picture(browser, tmp_path)) > 100_000
 
 
 def test_a_keyboard_is_enough(tab: Tab) -> None:

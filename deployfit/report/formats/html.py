@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from itertools import chain, repeat
 from typing import IO
 
 from deployfit.printable import printable
@@ -31,15 +32,16 @@ CLASSES = {Tone.GOOD: "good", Tone.WARNING: "warning", Tone.BAD: "bad"}
 STYLE = """
 :root { color-scheme: light dark }
 .deployfit { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem }
-.deployfit h3 { font-size: 1.25em; margin: 1.2em 0 .1em }
-.deployfit aside, .deployfit dt { opacity: .75 }
+.deployfit :is(h1, h2, h3) { font-size: 1.25em; margin: 1.2em 0 .1em }
+.deployfit .aside, .deployfit dt { opacity: .75; margin: 0 }
 .deployfit figure { margin: 1em 0; max-width: 46rem }
 .deployfit figure svg { display: block; width: 100%; height: 34px }
 .deployfit figcaption { display: flex; flex-wrap: wrap; gap: .1em 1.2em; margin-top: .4em; font-size: .9em }
 .deployfit figcaption svg { display: inline-block; width: .75em; height: .75em; margin-right: .4em }
 .deployfit table { border-collapse: collapse; margin: .8em 0; font-variant-numeric: tabular-nums }
 .deployfit td, .deployfit th { padding: .15em .9em .15em 0; text-align: right; vertical-align: baseline }
-.deployfit th { font-weight: 600; border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
+.deployfit thead > tr > * { border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
+.deployfit th { font-weight: 600 }
 .deployfit .words { text-align: left }
 .deployfit .wide { overflow-x: auto }
 .deployfit dl { display: grid; grid-template-columns: minmax(5em, auto) 1fr; gap: .1em 1em; margin: .8em 0 }
@@ -51,6 +53,7 @@ STYLE = """
   .deployfit .good { color: #6bd48a } .deployfit .warning { color: #f0c24d } .deployfit .bad { color: #ff9492 }
 }
 """
+PAGE_STYLE = "html { background: Canvas; color: CanvasText }\n"
 
 
 def render(document: Document, out: IO[str], screen: Screen) -> None:
@@ -59,11 +62,13 @@ def render(document: Document, out: IO[str], screen: Screen) -> None:
     if page and screen.width != FRAGMENT:
         out.write(page.make())
         return
-    blocks = "\n".join(text for block in document.blocks for text in _block(block))
-    part = f'<style>{STYLE}</style><div class="deployfit">\n{blocks}\n</div>'
+    # A page of its own has headings and landmarks of its own.
+    headings = repeat("h3") if screen.width == FRAGMENT else chain(["h1"], repeat("h2"))
+    blocks = "\n".join(text for block in document.blocks for text in _block(block, headings))
     if screen.width == FRAGMENT:
-        out.write(part + "\n")
+        out.write(f'<style>{STYLE}</style><div class="deployfit">\n{blocks}\n</div>\n')
         return
+    part = f'<style>{STYLE}{PAGE_STYLE}</style>\n<main class="deployfit">\n{blocks}\n</main>'
     title = next((block.text for block in document.blocks if isinstance(block, Heading)), "deployfit")
     out.write(
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{_safe(title)}</title>'
@@ -81,9 +86,12 @@ def _toned(text: str, tone: Tone) -> str:
     return f'<strong class="{name}">{_safe(text)}</strong>' if name else _safe(text)
 
 
-def _block(block: Block) -> Iterator[str]:
+def _block(block: Block, headings: Iterator[str]) -> Iterator[str]:
     if isinstance(block, Heading):
-        yield f"<h3>{_safe(block.text)}</h3>" + (f"<aside>{_safe(block.aside)}</aside>" if block.aside else "")
+        tag = next(headings)
+        yield f"<{tag}>{_safe(block.text)}</{tag}>" + (
+            f'<p class="aside">{_safe(block.aside)}</p>' if block.aside else ""
+        )
     elif isinstance(block, Statement):
         yield f"<p>{_toned(block.lead, block.tone)}{_safe(block.text)}</p>"
     elif isinstance(block, Facts):
@@ -119,9 +127,11 @@ def _bar(block: Bar) -> Iterator[str]:
 def _table(block: Table) -> Iterator[str]:
     kinds = [' class="words"' if column.left else "" for column in block.columns]
     header = "".join(
-        f'<th scope="col"{kind}>{_safe(column.name)}</th>' for kind, column in zip(kinds, block.columns, strict=True)
+        f'<th scope="col"{kind}>{_safe(column.name)}</th>' if column.name else f"<td{kind}></td>"
+        for kind, column in zip(kinds, block.columns, strict=True)
     )
-    yield f'<div class="wide"><table><thead><tr>{header}</tr></thead><tbody>'
+    yield '<div class="wide" tabindex="0" role="group" aria-label="table">'
+    yield f"<table><thead><tr>{header}</tr></thead><tbody>"
     for number, row in enumerate(block.rows):
         cells = []
         for index, (kind, cell) in enumerate(zip(kinds, row, strict=True)):
