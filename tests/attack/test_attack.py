@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from . import fuzz, kills, surroundings
+from . import fuzz, guided, kills, surroundings
 from .hub_faults import MOST_BYTES, meet
 from .raw_hub import FAULTS
 
@@ -85,3 +86,12 @@ def test_ctrl_c_at_any_line() -> None:
         [sys.executable, "-m", "tests.attack.interrupts", "8"], cwd=root, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("target", fuzz.TARGETS, ids=[target.name for target in fuzz.TARGETS])
+def test_bytes_decide_what_is_built(target: fuzz.Target) -> None:
+    """What guided fuzzing changes are bytes: all of them build something, and the same bytes the same."""
+    ends = [b"", b"\xff" * 400, random.Random(1).randbytes(400)]
+    built = [target.build(guided.Chances(data)) for data in ends]
+    assert built == [target.build(guided.Chances(data)) for data in ends]
+    assert built[0] != built[2]
