@@ -20,6 +20,7 @@ from deployfit.measured.logs.lines import MOST_CHARACTERS
 from deployfit.measured.logs.log import EngineLog
 from deployfit.measured.logs.question import question_of
 from deployfit.measured.logs.reading import known_programs, read_log
+from deployfit.measured.metal_builds import METAL_GENERATIONS, generation_of
 from deployfit.parameters import Parameter, param, python
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
@@ -157,7 +158,11 @@ def _start(log: EngineLog, runtime: str, context: str, settings: Mapping[str, st
     app = _app(log, runtime)
     options = start_of(app, runtime, context, {}).app.options
     own = {name: value for name, value in settings.items() if name in options}
-    return start_of(app, runtime, context, own)._replace(typed=settings)
+    start = start_of(app, runtime, context, own)
+    if "metal" in start.chosen:
+        metal = generation_of(log.build, catalogue.rows(METAL_GENERATIONS))
+        start = start._replace(chosen={**start.chosen, "metal": metal})
+    return start._replace(typed=settings)
 
 
 def _app(log: EngineLog, runtime: str) -> str:

@@ -121,10 +121,9 @@ def started(words: Sequence[str], log: Path, *, prompt: Sequence[int] = (), rpc:
     command = [program, *words, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--log-verbosity", "4", "--no-webui", "--offline", "--fit", "off", "--no-warmup"]
     command += ["--rpc", rpc] if rpc else ["--device", "none"]
-    with open(log, "wb") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "GGML_NO_BACKTRACE": "1"}
-        )
+    environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
+    with open(log, "wb") as out:  # files that a command names without a folder lie beside the log
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=log.parent)
     try:
         url, until = f"http://127.0.0.1:{port}", time.monotonic() + SECONDS
         while process.poll() is None and not answers(f"{url}/health"):
