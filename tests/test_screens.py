@@ -172,3 +172,8 @@ def test_a_number_stays_with_the_word_before_it() -> None:
 def test_brief_and_explained_are_opposites() -> None:
     done = run("fit", "Qwen3.5-27B", *MAC, "--brief", "--explain")
     assert (done.returncode, done.stderr) == (2, "deployfit: --brief and --explain are opposites; leave one out\n")
+
+
+def test_what_commands_do_is_said_whole_at_80_columns() -> None:
+    lines = in_terminal(("--help",), 80).splitlines()
+    assert [line for line in lines[1:] if line.endswith("...")] == []

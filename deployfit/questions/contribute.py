@@ -59,8 +59,8 @@ def contribute(log: str, *, mac: Text | None = None, source: str = DEFAULT_SOURC
 
 QUESTION = Question(
     name="contribute",
-    summary="Write a LOG as rows of data/mac_speeds_later.csv, memory_logs.csv and mac_verdicts.csv, for a pull"
-    " request.\n\nNothing is sent.",
+    summary="Write what a LOG measured as rows of data, for a pull request.\n\nThey are rows of mac_speeds_later.csv,"
+    " memory_logs.csv and mac_verdicts.csv. Nothing is sent.",
     ask=contribute,
     parameters=(
         LOG,

@@ -88,8 +88,8 @@ def _answer(found: StoredModel, machine: Machine, context: str) -> Answer | None
 
 QUESTION = Question(
     name="here",
-    summary="List the models that are on this machine: Hugging Face's cache, LM Studio's, Ollama's and llama.cpp's"
-    " stores, each with its verdict and largest context.\n\nOnly headers are read.",
+    summary="List the models on this machine, and whether they fit. Those in Hugging Face's cache and in the"
+    " stores of LM Studio, Ollama and llama.cpp, each with its largest context.\n\nOnly headers are read.",
     ask=here,
     parameters=(*common.MACHINE, common.CONTEXT),
 )

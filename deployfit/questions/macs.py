@@ -42,7 +42,7 @@ def list_macs(*, macos: Text = common.DEFAULT_MACOS) -> Macs:
 
 QUESTION = Question(
     name="macs",
-    summary="List the Macs that deployfit knows, and what they lend to their GPU.",
+    summary="List the Macs, and what macOS lends to their GPUs.",
     ask=list_macs,
     parameters=(common.MACOS._replace(default=common.DEFAULT_MACOS),),
 )

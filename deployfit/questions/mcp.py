@@ -40,8 +40,8 @@ def mcp() -> Served:
 
 QUESTION = Question(
     name="mcp",
-    summary="Serve agents: fit, recommend, plan, ... as tools of the Model Context Protocol.\n\nIt speaks on standard"
-    " input and output: have an agent start it as 'deployfit mcp'. Needs pip install 'deployfit[mcp]'.",
+    summary="Serve agents over the Model Context Protocol.\n\nThey get fit, recommend, plan, ... as tools. It speaks"
+    " on standard input and output: have an agent start it as 'deployfit mcp'. Needs pip install 'deployfit[mcp]'.",
     ask=mcp,
     parameters=(),
 )

@@ -46,7 +46,7 @@ def list_models(*, family: str | None = None) -> Models:
 
 QUESTION = Question(
     name="models",
-    summary="List the models that deployfit knows, by family.",
+    summary="List the models of the catalogue, by family.",
     ask=list_models,
     parameters=(Parameter("family", "Only these: 'Qwen3.5', 'Gemma 4', ...", "NAME", "all"),),
 )

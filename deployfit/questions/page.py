@@ -76,9 +76,9 @@ def _shown(html: str) -> str:
 
 QUESTION = Question(
     name="page",
-    summary="Make a page to look at: models, files, Macs and contexts to choose from, in one file that works offline."
-    f"\n\nWith --output {FILE} it is written, with --open shown. It holds every model unless some are named, and asks"
-    " no host for anything; its address holds the question, so that an answer can be shared.",
+    summary="Make a page to look at and to share. Models, files, Macs and contexts to choose from, in one file that"
+    f" works offline.\n\nWith --output {FILE} it is written, with --open shown. It holds every model unless some are"
+    " named, and asks no host for anything; its address holds the question, so that an answer can be shared.",
     ask=page,
     parameters=(
         common.MODELS,

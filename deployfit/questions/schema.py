@@ -38,8 +38,8 @@ def schema(document: str) -> DocumentSchema:
 
 QUESTION = Question(
     name="schema",
-    summary="Print the JSON Schema of a DOCUMENT: of what deployfit DOCUMENT --format json prints.\n\nDocuments have"
-    " the names of the commands that print them.",
+    summary="Print the JSON Schema of a DOCUMENT. It describes what deployfit DOCUMENT --format json prints.\n\n"
+    "Documents have the names of the commands that print them.",
     ask=schema,
     parameters=(Parameter("document", "fit, plan, recommend, quants, ...", "DOCUMENT"),),
     arguments=("document",),

@@ -129,8 +129,8 @@ def _combined(app: str | None, runtime: str, typed: Mapping[str, Sequence[str]])
 
 QUESTION = Question(
     name="sweep",
-    summary="Every combination at once: models, recipes, contexts, KV types and Macs, a row each.\n\nEverything but"
-    " --runtime may be repeated. The columns have the names of deployfit fit --format json.",
+    summary="Answer every combination at once. Models, recipes, contexts, KV types and Macs, a row each.\n\nEverything"
+    " but --runtime may be repeated. The columns have the names of deployfit fit --format json.",
     ask=sweep,
     parameters=(
         common.MODELS,

@@ -111,7 +111,7 @@ def _sizes(models: Sequence[Model], quants: Sequence[Quant], options: Options, *
 
 QUESTION = Question(
     name="table",
-    summary="Sizes of files, models by recipes; with --mac what running them takes there, and whether that fits.",
+    summary="Show what files take, models by recipes. With --mac what running them takes there, and whether that fits.",
     ask=table,
     parameters=(
         common.MODELS,

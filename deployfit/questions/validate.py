@@ -107,7 +107,7 @@ def _own_rows(name: str, path: str, like: Table[T]) -> list[T]:
 
 QUESTION = Question(
     name="validate",
-    summary="Hold speed, memory and verdicts against what others measured and reported.\n\nWhat makes a row useless is"
+    summary="Hold predictions against what others measured. Speeds, memory and verdicts.\n\nWhat makes a row useless is"
     " a rule of data/measurement_rules.csv, and counted. A FILE has the columns of the one that it replaces; others may"
     " be there too.",
     ask=validate,

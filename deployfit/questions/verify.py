@@ -189,7 +189,7 @@ LOG = Parameter("log", "What an engine printed: a file, or - for standard input.
 
 QUESTION = Question(
     name="verify",
-    summary="Hold the prediction against a LOG of llama-server, llama-bench, Ollama, LM Studio, mlx_lm, ...\n\nThe"
+    summary="Hold the prediction against a LOG. One of llama-server, llama-bench, Ollama, LM Studio, mlx_lm, ...\n\nThe"
     " model, its quant, settings and Mac are found in the log. Exit code 1 if a part that is called exact differs.",
     ask=verify,
     parameters=(LOG,),
