@@ -39,7 +39,8 @@ class File(NamedTuple):
     """Something that can be chosen; `variants` by position in OPTIONS, or why there is none.
 
     `forced` are the bits of OPTIONS that an application sets by itself, by its position. `commands` are what starts
-    it, by the application's position, with blanks to fill in: `{repo}`, `{recipe}`, `{model}`, `{context}`.
+    it where nothing else is asked for, by the application's position, with blanks to fill in: `{repo}`, `{recipe}`,
+    `{model}`, `{context}`; a line before the last starts a server.
     """
 
     quant: Quant
@@ -184,7 +185,7 @@ def _commands(answers: Mapping[int, Answer], repo: str, recipe: str, model: str)
     for app, answer in answers.items():
         step = next_step(answer)
         if step is not None:
-            command = step.command.replace(str(STAND_IN), "{context}")
+            command = "\n".join(filter(None, (step.server, step.command))).replace(str(STAND_IN), "{context}")
             for blank, text in (("{repo}", repo), ("{recipe}", recipe), ("{model}", model)):
                 command = command.replace(text, blank) if text else command
             yield app, command

@@ -110,6 +110,12 @@ export class Questions {
     return this.book.settings(question.app, question.kv, question.slots) ?? -1;
   }
 
+  // Whether nothing is asked for beside model, file and context: then the application's own command starts it.
+  isUsual({ app, kv, slots, mtp, vision }: Question): boolean {
+    const [typed] = at(at(this.book.figures.caches, this.runtime({ app })), kv);
+    return !Object.keys(typed).length && !slots && !mtp && !vision;
+  }
+
   // What is allocated beside the weights; why not, where the settings are refused.
   allocated(question: Question, file: File): Allocated | string {
     const settings = this.settings(question);

@@ -20,9 +20,10 @@ from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options
 from deployfit.questions.choices import published_files
+from deployfit.questions.commands import next_step
 from deployfit.questions.resolve import as_started, judge_of, machine_of, run_of, settings_of, start_of
 from deployfit.runtimes import registry
-from deployfit.verdict import Answer
+from deployfit.verdict import Answer, Verdict
 
 # Asks by the address, as somebody who follows a link does, and reads what the page shows.
 ASK = """
@@ -46,6 +47,7 @@ async function ask(hash) {
     changes: all("#changes li").map((each) => each.textContent),
     command: document.querySelector("#verdict [data-command='Ask again']")?.textContent ?? "",
     start: document.querySelector("#verdict [data-command='Run it']")?.textContent ?? "",
+    server: document.querySelector("#verdict [data-command='Start the server']")?.textContent ?? "",
     said: document.querySelector("#verdict")?.textContent ?? "",
   };
 }
@@ -160,6 +162,10 @@ def difference(asked: Asked, shown: Mapping[str, Any], answer: Answer) -> str:
         faults.append(f"speeds {shown['rates']} instead of {rates}")
     if (said := answer.run.runtime.headline(answer.run.settings)) not in shown["said"]:
         faults.append(f"the page does not say {said!r}")
+    runs = answer.verdict in (Verdict.FITS, Verdict.TIGHT) and not (asked.typed or asked.mtp or asked.vision)
+    step = next_step(answer) if runs else None
+    if shown["start"] != (step.command if step else "") or (step and step.server and shown["server"] != step.server):
+        faults.append(f"starts it by {shown['server']!r}, {shown['start']!r} instead of {step}")
     if shown["changes"]:
         faults.append(f"changed {shown['changes']}")
     return "; ".join(faults) and f"{asked.link}: {'; '.join(faults)}"

@@ -193,16 +193,21 @@ export class VerdictView {
     const line = commandLine(this.answers, answer);
     const start = answer.file.commands.get(answer.question.app);
     const items: [string, string, string][] = [["Ask again", line, "Copy command"]];
-    if (start && (answer.verdict === "fits" || answer.verdict === "tight")) {
+    const runs = start !== undefined && (answer.verdict === "fits" || answer.verdict === "tight");
+    const isUsual = questions.isUsual(answer.question);
+    if (runs && isUsual) {
       const model = at(this.answers.book.figures.models, answer.question.model).name;
       const blanks: Record<string, string> = { repo: answer.file.repo, recipe: answer.file.recipe, model, context: `${answer.question.context}` };
-      items.push(["Run it", start.replace(/\{(\w+)\}/g, (blank, name: string) => blanks[name] ?? blank), "Copy start"]);
+      const [run = "", serve] = start.replace(/\{(\w+)\}/g, (blank, name: string) => blanks[name] ?? blank).split("\n").reverse();
+      if (serve) items.push(["Start the server", serve, "Copy server"]);
+      items.push(["Run it", run, "Copy start"]);
     }
     const rows = items.flatMap(([title, command, label]) => [el("dt", {}, title), el("dd", {}, el("code", { "data-command": title }, command), this.button(label, () => command))]);
     return el(
       "div",
       { class: "commands" },
       el("dl", {}, ...rows),
+      runs && !isUsual ? el("p", { class: "aside" }, "What starts it with these settings is in what this command prints.") : null,
       el(
         "p",
         { class: "buttons" },
