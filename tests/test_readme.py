@@ -163,6 +163,7 @@ def test_rows_that_exactness_counts_are_there() -> None:
     [
         {"app": "llama-server", "mtp": True, "vision": True, "image": "1920x1080"},
         {"app": "llama-bench"},
+        {"app": "llama-server", "gpu_layers": "20"},
         {"app": "llama-server", "draft_model": "Qwen3.5-0.8B:Q8_0"},
         {"app": "ollama"},
         {"app": "lmstudio"},

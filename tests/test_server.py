@@ -385,6 +385,17 @@ def test_what_grows_in_use_is_a_part_and_not_in_the_total() -> None:
     assert (none["total_bytes"], none["verdict"]) == (row["total_bytes"], row["verdict"])
 
 
+@pytest.mark.parametrize(("unified", "cache_ram", "slots"), [(True, 8192, 1), (False, 8192, 4), (True, 0, 4)])
+def test_only_slots_of_one_cache_that_are_saved_are_cleared(unified: bool, cache_ram: int, slots: int) -> None:
+    """server-context.cpp: idle slots are saved to the prompt cache, and cleared where they share one cache."""
+    settings = LlamaCppSettings(
+        32_768, parallel=4, kv_unified=unified, outputs="slots", ctx_checkpoints=32, cache_ram=cache_ram
+    )
+    parts = RUNTIME.running(models()["Qwen3.5-27B"].blueprint, settings, Options())
+    (checkpoints,) = [part for part in parts if part.name == "checkpoints"]
+    assert (checkpoints.usual_bytes, checkpoints.upper_bytes) == (slots * 32 * 156_893_184, 4 * 32 * 156_893_184)
+
+
 def test_checkpoints_of_windows_are_what_can_still_be_seen() -> None:
     blueprint = models()["gpt-oss-20b"].blueprint
     settings = LlamaCppSettings(32_768, outputs="slots")
