@@ -6,7 +6,7 @@ It imports no domain but models and architectures; whoever needs rows declares t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -19,7 +19,8 @@ from deployfit.parameters import param
 from deployfit.tables import Row, Table
 
 T = TypeVar("T")
-MOST_CATALOG_BYTES = 16 * 2**20
+MOST_CATALOG_BYTES = 4 * 2**20  # a config.json has some 2 kB; as JSON they may take 25 times as much memory
+MOST_CATALOG_LAYERS = 10_000  # twice as many as data/models.csv has
 
 
 @cache
@@ -105,11 +106,17 @@ def load_models(path: str, wanted: str) -> dict[str, Model]:
     file = os.path.basename(path)
     text = _file_text(path, f"{param('catalog')} {quoted(path)}")
     if _is_json(file, text):
-        found = _json_models(text, file, wanted or os.path.basename(os.path.dirname(os.path.abspath(path))) or file)
+        listed = _json_models(text, file, wanted or os.path.basename(os.path.dirname(os.path.abspath(path))) or file)
     else:
         known = MODELS.rows(text, file)
         folder = os.path.dirname(path)
-        found = [Model(_listed_blueprint(row.name, folder, file), row) for row in known]
+        listed = (Model(_listed_blueprint(row.name, folder, file), row) for row in known)
+    found, layers = [], 0
+    for model in listed:
+        found.append(model)
+        layers += len(model.blueprint.layers)
+        if layers > MOST_CATALOG_LAYERS:
+            raise DataError([f"{file}: its models have more than {MOST_CATALOG_LAYERS:,} layers; give fewer at once"])
     named = {model.name: model for model in found}
     twice = [model.name for model in found if named[model.name] is not model]
     faults = [f"{file}: model {quoted(name)} is defined twice" for name in dict.fromkeys(twice)]
@@ -162,7 +169,7 @@ def _file_text(path: str, what: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise InputError(f"{what}: {reason}; {wanted}") from None
     if len(text) > MOST_CATALOG_BYTES:
-        raise InputError(f"{what}: more than 16 MiB; {wanted}")
+        raise InputError(f"{what}: more than 4 MiB; {wanted}")
     return text
 
 
@@ -182,7 +189,7 @@ def _own_blueprint(text: str, place: str) -> Blueprint:
     return read_blueprint(_parsed(text, place), place, architectures())
 
 
-def _json_models(text: str, place: str, wanted: str) -> list[Model]:
+def _json_models(text: str, place: str, wanted: str) -> Iterable[Model]:
     content = _parsed(text, place)
     if _is_config(content):
         if not wanted.isprintable() or not wanted.strip():
@@ -193,7 +200,7 @@ def _json_models(text: str, place: str, wanted: str) -> list[Model]:
     odd = [f"{place}: expected a printable name, got {quoted(name)}" for name in content if not name.isprintable()]
     if odd or not content:
         raise DataError(odd or [f"{place}: no model in it; expected a config.json"])
-    return [
+    return (
         own_model(name, read_blueprint(config, f"{place}: {quoted(name)}", architectures()), place)
         for name, config in content.items()
-    ]
+    )

@@ -332,9 +332,17 @@ def test_bad_csv(content: str | bytes, expected: str, tmp_path: Path) -> None:
     assert expected in fault
 
 
-def test_more_than_16_mib_are_no_catalogue(tmp_path: Path) -> None:
-    (fault,) = about_catalog(b" " * (16 * 2**20 + 1), tmp_path)
-    assert ": more than 16 MiB; give a config.json, or a CSV" in fault
+def test_more_than_4_mib_are_no_catalogue(tmp_path: Path) -> None:
+    (fault,) = about_catalog(b" " * (4 * 2**20 + 1), tmp_path)
+    assert ": more than 4 MiB; give a config.json, or a CSV" in fault
+
+
+def test_a_catalogue_of_far_too_many_layers_is_refused(tmp_path: Path) -> None:
+    text = {**CONFIG["text_config"], "num_hidden_layers": 1000}
+    del text["layer_types"]
+    long = {**CONFIG, "text_config": text}
+    (fault,) = about_catalog(json.dumps({f"m{number}": long for number in range(11)}), tmp_path)
+    assert "its models have more than 10,000 layers; give fewer at once" in fault
 
 
 def test_a_byte_order_mark_as_spreadsheets_write_it_does_no_harm(tmp_path: Path) -> None:
