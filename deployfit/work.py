@@ -247,8 +247,8 @@ def _step_bytes(weights: Weights, layers: int) -> int:
 
 
 def _within(places: Sequence[int], end: int) -> int:
-    """Return how many of the places are in layers before one; usually all are."""
-    if min(places) >= 0 and max(places) < end:
+    """Return how many of the places, which are in order, are in layers before one; usually all are."""
+    if places[0] >= 0 and places[-1] < end:
         return len(places)
     return sum(0 <= place < end for place in places)
 

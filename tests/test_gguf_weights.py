@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from deployfit.layers.blueprint import Blueprint, Layer
 from deployfit.layers.feed import Mlp
 from deployfit.models import own_model
 from deployfit.quants.gguf import GgufQuant, gguf_header_bytes, gguf_recipes, gguf_weights, ollama_weights
+from deployfit.quants.publishers import all_publishers
 from deployfit.quants.weights import Options, Weights
 
 DATA = Path(__file__).parent / "data"
@@ -192,3 +194,17 @@ def test_ollamas_files_are_known_to_a_few_bytes(name: str, published: int, off_b
     weights = ollama_weights(models()[name], recipe, imatrix=False)
     assert weights.vision_bytes > 0 < weights.mtp_bytes
     assert published - weights.file_bytes == off_by
+
+
+@pytest.mark.parametrize("name", ["Qwen3.5-35B-A3B", "gpt-oss-20b", "Gemma-4-E4B"])
+def test_layers_of_weights_are_in_order(name: str) -> None:
+    model = models()[name]
+    for publisher in all_publishers().values():
+        for quant in publisher.quants():
+            with suppress(InputError):
+                layers = [each.layers for each in quant.weights(model, Options()).classes]
+                assert layers == [tuple(sorted(each)) for each in layers], quant.name
+    for recipe in gguf_recipes().values():
+        with suppress(InputError):
+            layers = [each.layers for each in gguf_weights(model, recipe, imatrix=True, mtp=False).classes]
+            assert layers == [tuple(sorted(each)) for each in layers], recipe.name

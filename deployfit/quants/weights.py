@@ -25,7 +25,7 @@ class WeightClass(NamedTuple):
     """Tensors that are equal but for their layer: `nbytes` are those of one of them.
 
     `type` is how they are stored: a ggml type (`Q4_K`), an MLX scheme (`affine4g64`) or a safetensors type (`BF16`).
-    `layers` are those that have one; (OUTSIDE,) for what is in no layer.
+    `layers` are those that have one, in their order; (OUTSIDE,) for what is in no layer.
     """
 
     role: str

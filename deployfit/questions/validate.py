@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deployfit import catalogue
@@ -62,14 +63,13 @@ def validate(
     logs = catalogue.rows(LOGS) if memory is None else _own_rows("memory", memory, LOGS)
     reports = catalogue.rows(REPORTS) if verdicts is None else _own_rows("verdicts", verdicts, REPORTS)
 
-    judged = {
-        batch: judged_speeds(each, rules, models, catalogue.rows(MACS), find_quant) for batch, each in batches.items()
-    }
+    find = lru_cache(maxsize=512)(find_quant)  # many measurements are of one quant
+    judged = {batch: judged_speeds(each, rules, models, catalogue.rows(MACS), find) for batch, each in batches.items()}
     checked, not_said = check_speeds({batch: found for batch, (found, _) in judged.items()}, resolve.speeds())
-    logged, no_log = judged_logs(logs, rules, models, find_quant)
+    logged, no_log = judged_logs(logs, rules, models, find)
     memory_checks, no_memory = check_logs(logged)
     reported, no_report = judged_reports(
-        reports, rules, models, catalogue.rows(LIMITS), int(common.DEFAULT_MACOS), find_quant
+        reports, rules, models, catalogue.rows(LIMITS), int(common.DEFAULT_MACOS), find
     )
     verdict_checks, no_verdict = check_reports(reported)
     found = Validation(
