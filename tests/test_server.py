@@ -319,6 +319,12 @@ def test_the_context_that_fit_decides_on(case: dict[str, Any]) -> None:
     assert fitted(trained, settings.streams, target, device_bytes) == (int(decided[1]) if decided else trained)
 
 
+def test_fit_rounds_down_by_256_tokens_for_each_separate_cache() -> None:
+    """common/fit.cpp: 500,000 tokens of four streams are 499,712, of one 499,968."""
+    assert fitted(262_144, 4, 500_000, lambda tokens: tokens) == 488 * 4 * 256
+    assert fitted(1_048_576, 1, 500_000, lambda tokens: tokens) == 1953 * 256
+
+
 def test_what_an_m4_logged_before_metal_copied_keys_and_values() -> None:
     """llama.cpp b10450 on an M4 24: 164 MiB, and with two drafts 294; a build that made no copies."""
     blueprint = models()["Qwen3.8-27B"].blueprint

@@ -47,10 +47,10 @@ class PartialBuffers:
             host = whole.host_bytes + self._experts_bytes(batch, settings)
         experts = 0 if self._first else self._experts_bytes(batch, settings)
         shared = self._shared_copies(settings) if settings.gpu_layers else 0
-        upper = whole.device_upper_bytes + unread + experts + shared + self._cache_copy(settings)
+        copies = whole.host_bytes + unread + experts + shared + self._cache_copy(settings)
         return ComputeBuffers(
             device + shared,
-            max(upper, device + metal + shared),
+            max(whole.device_upper_bytes + copies, device + metal + shared),
             host,
             metal,
             max(host, whole.host_bytes + whole.device_bytes + unread),
