@@ -18,8 +18,10 @@ from deployfit.models import Model
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.resolve import draft_model_of
+from deployfit.runtimes.llamacpp.batch import batch_of
 from deployfit.runtimes.llamacpp.compute import buffers_of
 from deployfit.runtimes.llamacpp.engine import RUNTIME
+from deployfit.runtimes.llamacpp.metal import flash_scratch
 from deployfit.runtimes.llamacpp.settings import EVERY_LAYER, LlamaCppSettings
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.units import GIB, MIB
@@ -335,6 +337,15 @@ def test_what_an_m4_logged_before_metal_copied_keys_and_values() -> None:
     assert abs(bytes_of(drafting, "device", *compute) - 294 * MIB) <= 12 * MIB
     assert bytes_of(alone, "device", "recurrent_state") // MIB == 149
     assert bytes_of(drafting, "device", "recurrent_state") == 3 * bytes_of(alone, "device", "recurrent_state")
+
+
+@pytest.mark.parametrize(("queries", "flags"), [(16, 2 * 16), (19, 2 * 19), (20, 3), (512, 64)])
+def test_metal_has_a_flag_for_each_block_of_scores(queries: int, flags: int) -> None:
+    """ggml-metal-ops.cpp: below 20 queries blocks are of one query and 32 cells, else of 8 and 64."""
+    blueprint = models()["Qwen3.5-9B"].blueprint
+    batch = batch_of(blueprint, LlamaCppSettings(4096, ubatch=queries, metal="before"))
+    (mixer,) = set(blueprint.attentions)
+    assert flash_scratch(batch, mixer)[1] == flags
 
 
 def build_number(text: str) -> int:
