@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from deployfit import catalogue
-from deployfit.app_context import ollama_slot
 from deployfit.apps import FLAGS, Flag
 from deployfit.quants import shelf
 from deployfit.runtimes.runtime import DraftModel
@@ -58,8 +57,10 @@ def _wanted(run: Run, sayable: set[str]) -> set[str]:
         wanted |= {"kv_type_k", "kv_type_v"}
     if run.options.mtp:
         wanted.add("mtp")
-    if "context" in sayable and _slot(run) != ollama_slot(run):
-        wanted.add("context")
+    if "context" in sayable:
+        from deployfit.app_context import ollama_slot
+
+        wanted |= {"context"} if _slot(run) != ollama_slot(run) else set()
     return wanted
 
 
