@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from deployfit.app_context import left_for_context
 from deployfit.apps import APPS, FLAGS
 from deployfit.catalogue import rows
+from deployfit.questions.flags import _quoted
 from deployfit.units import GIB, MIB
 
 GGUF = ("--quant", "unsloth:Q4_K_M")
@@ -419,6 +420,11 @@ def test_the_tower_is_left_out_of_the_command_unless_it_was_counted() -> None:
     assert "--mmproj mmproj-Qwen3.5-27B-F16.gguf" in shown_command(
         *asked[:1], "--quant", "Q4_K_M", *asked[3:], "--vision"
     )
+
+
+def test_a_name_of_a_file_is_quoted_where_a_shell_would_read_more_into_it() -> None:
+    assert _quoted("mmproj-Qwen3.5-9B-F16.gguf") == "mmproj-Qwen3.5-9B-F16.gguf"
+    assert _quoted("mmproj-a b;c-F16.gguf") == "'mmproj-a b;c-F16.gguf'"
 
 
 def test_a_vision_tower_that_nobody_knows_is_said_to_be_left_out() -> None:

@@ -87,7 +87,7 @@ def _values(run: Run, *, from_hub: bool) -> dict[str, str]:
     values["kv_type"] = values.get("kv_type_k", "")
     if values.get("gpu_layers") == "":
         values["gpu_layers"] = "all"
-    values["tower"] = "" if from_hub else f"--mmproj mmproj-{model}-F16.gguf"
+    values["tower"] = "" if from_hub else f"--mmproj {_quoted(f'mmproj-{model}-F16.gguf')}"
     values["no_tower"] = "--no-mmproj" if from_hub else ""
     if values.get("prompt"):
         values["answer"] = str(max(settings.context_tokens - settings.prompt_tokens, 1))
@@ -105,6 +105,15 @@ def _file_of(model: DraftModel, *, is_file: bool) -> str:
     if is_file:
         return f"-hfd {repo}:{label}" if repo else f"-md {name}-{recipe}.gguf"
     return repo or f"{name}-{recipe}"
+
+
+def _quoted(name: str) -> str:
+    """Return a file's name as a shell takes it: a model may be called as a file of anybody's is."""
+    if name.isascii() and name.replace("-", "").replace(".", "").replace("_", "").isalnum():
+        return name
+    from shlex import quote
+
+    return quote(name)
 
 
 def _text(value: object) -> str:
