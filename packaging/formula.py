@@ -40,7 +40,7 @@ class Deployfit < Formula
   url "{url}", using: :nounzip
   version "{version}"
   sha256 "{sha256}"
-  license "Apache-2.0"
+  license all_of: ["Apache-2.0", "MIT"]
 
   depends_on arch: :arm64
   depends_on :macos

@@ -23,7 +23,7 @@ RUN /opt/deployfit/bin/pip install --no-cache-dir --no-index --no-deps /build/{w
 
 FROM {base}
 LABEL org.opencontainers.image.source="https://github.com/deployfit/deployfit"
-LABEL org.opencontainers.image.licenses="Apache-2.0"
+LABEL org.opencontainers.image.licenses="Apache-2.0 AND MIT"
 LABEL org.opencontainers.image.version="{version}"
 COPY --from=build /opt/deployfit /opt/deployfit
 ENV PATH="/opt/deployfit/bin:$PATH" DEPLOYFIT_CACHE="/tmp/deployfit"
