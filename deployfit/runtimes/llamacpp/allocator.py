@@ -252,9 +252,15 @@ class _Replay:
         value = fixed + per_cell * self._cells
         room, slope = (value, per_cell) if value >= 0 else (-value - 1, -per_cell)
         if slope < 0:
-            self._narrow(self._first, self._cells + room // -slope)
+            last = self._cells + room // -slope
+            if last < self._last:
+                self._leave(last + 1, self._last)
+                self._last = last
         else:
-            self._narrow(self._cells - room // slope, self._last)
+            first = self._cells - room // slope
+            if first > self._first:
+                self._leave(self._first, first - 1)
+                self._first = first
         return value >= 0
 
     def _is_zero(self, line: int) -> bool:
@@ -263,13 +269,11 @@ class _Replay:
             return line == 0
         return self._not_negative(line) and self._not_negative(-line)
 
-    def _narrow(self, first: int, last: int) -> None:
-        for low, high in ((self._first, first - 1), (last + 1, self._last)):
-            if low <= high:
-                done = (self._step, self._rounds, self._peak)
-                arena = (self._starts.copy(), self._ends.copy(), self._places.copy())
-                self.others.append(Arena(low, high, *done, *arena))
-        self._first, self._last = max(first, self._first), min(last, self._last)
+    def _leave(self, first: int, last: int) -> None:
+        """Keep the arena for cells for which a comparison comes out otherwise."""
+        done = (self._step, self._rounds, self._peak)
+        arena = (self._starts.copy(), self._ends.copy(), self._places.copy())
+        self.others.append(Arena(first, last, *done, *arena))
 
 
 def compiled(nodes: Sequence[Tensor], first: int = 0, last: int = 0, times: int = 1) -> Program:
