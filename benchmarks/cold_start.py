@@ -1,11 +1,12 @@
 """Cold answers of every command against `import click`, as whole processes, in turn with it.
 
 An installed copy is what counts: `python benchmarks/cold_start.py PATH/bin/python` times that interpreter's deployfit.
-With `--cpu` it is the processor's time that is compared, which other programs disturb less.
+With `--cpu` it is the processor's time that is compared, which other programs disturb less; `--runs N` for as many turns.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import resource
@@ -20,6 +21,8 @@ from pathlib import Path
 FIGURES = Path(__file__).parent.parent / "tests" / "data"
 RUNS = 21
 
+QWEN = [f"Qwen3.5-{size}" for size in ("397B-A17B", "122B-A10B", "35B-A3B", "27B", "9B", "4B", "2B", "0.8B")]
+QWEN += ["Qwen3.6-35B-A3B", "Qwen3.6-27B", "Qwen3.8-27B"]
 FIT = ["fit", "Qwen3.5-27B", "--mac", "32"]
 ONE = [*FIT, "--quant", "Q4_K_M"]
 # What is asked, and how many times `import click` it may take.
@@ -32,7 +35,7 @@ COMMANDS: dict[str, tuple[Sequence[str], float | None]] = {
     "fit, every file": (FIT, None),
     "plan": (["plan", "Qwen3.5-27B", "--mac", "32"], None),
     "recommend": (["recommend", "--mac", "M2 Pro 32"], 8.0),
-    "table of the Qwen3.5": (["table", *(f"Qwen3.5-{size}" for size in ("35B-A3B", "27B", "9B", "4B", "2B"))], 3.0),
+    "table of the 11 Qwen3.5": (["table", *QWEN], 3.0),
     "table of all models": (["table"], None),
     "sweep, every model": (["sweep", "--mac", "32"], None),
     "quants": (["quants", "Qwen3.5-27B"], 3.0),
@@ -80,14 +83,18 @@ def seconds(command: Sequence[str], folder: str, *, cpu: bool) -> float:
 
 
 def main() -> None:
-    words = [word for word in sys.argv[1:] if word != "--cpu"]
-    python, cpu = words[0] if words else sys.executable, "--cpu" in sys.argv
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("python", nargs="?", default=sys.executable)
+    parser.add_argument("--cpu", action="store_true")
+    parser.add_argument("--runs", type=int, default=RUNS)
+    given = parser.parse_args()
+    python, cpu = given.python, given.cpu
     commands = {"import click": [python, "-c", "import click"]}
     commands |= {name: [python, "-m", "deployfit", *asked] for name, (asked, _) in COMMANDS.items()}
     times: dict[str, list[float]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as folder:  # where no checkout is imported by mistake
         check(python, folder)
-        for _ in range(RUNS):
+        for _ in range(given.runs):
             for name, command in commands.items():
                 times[name].append(seconds(command, folder, cpu=cpu))
     base = statistics.median(times["import click"])
