@@ -223,6 +223,17 @@ def test_what_ollama_logs_of_its_engine_is_predicted_options_of_a_user_s_or_not(
     assert None not in {row.predicted_bytes for row in found.rows_by_part}
 
 
+def test_what_an_application_logs_comes_before_its_defaults(tmp_path: Path) -> None:
+    """Ollama's users cannot set a micro-batch; its log has one all the same, and that is what was started."""
+    text = (FOLDER / "ollama-0.31-llama-server.log").read_text()
+    changed = tmp_path / "changed.log"
+    changed.write_text(re.sub(r"(n_ubatch += )512", r"\g<1>256", text))
+    found = [verify(str(path)) for path in (FOLDER / "ollama-0.31-llama-server.log", changed)]
+    usual, half = ({(row.name, row.where): row.predicted_bytes for row in each.rows_by_part} for each in found)
+    assert half["compute", "host"] < usual["compute", "host"]  # type: ignore[operator]
+    assert half["kv_cache", ""] == usual["kv_cache", ""]
+
+
 def test_a_checkpoint_is_one_of_the_states_that_drafting_keeps() -> None:
     log = log_of("llama-server-10")
     log = log._replace(settings=log.settings._replace(parallel=4, draft="mtp", draft_max=3))
