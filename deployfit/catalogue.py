@@ -14,7 +14,7 @@ from deployfit.architectures.registry import ARCHITECTURES, ArchitectureRow, rea
 from deployfit.errors import DataError, InputError, quoted
 from deployfit.kept import OnDemand
 from deployfit.layers.blueprint import Blueprint
-from deployfit.models import MODELS, Model, ModelRow, own_model
+from deployfit.models import MODELS, Model, ModelRow, check_countable, own_model
 from deployfit.parameters import param
 from deployfit.tables import Row, Table
 
@@ -148,7 +148,9 @@ def _is_config(content: Mapping[str, Any]) -> bool:
 
 def _listed_blueprint(name: str, folder: str, file: str) -> Blueprint:
     """Return the blueprint of a model that a user's CSV lists."""
-    return _own_blueprint(_listed_config(name, folder, file), f"{name}.json")
+    blueprint = _own_blueprint(_listed_config(name, folder, file), f"{name}.json")
+    check_countable(blueprint, f"{name}.json")
+    return blueprint
 
 
 def _listed_config(name: str, folder: str, file: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deployfit.errors import DataError, quoted
+from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import Tensor
 from deployfit.tables import Row, Table
@@ -100,6 +102,41 @@ class Model(NamedTuple):
         ]
 
 
+# Far beyond any model. What is larger in everything at once, with the longest context and the most sequences, could
+# not be counted in the 64 bits that many estimates at once are kept in.
+MOST_PARAMS = 10**15
+MOST_CACHED = 200_000  # numbers of a token that one layer caches
+MOST_STATE = 10**9  # numbers of a sequence that one layer keeps
+MOST_HEADS = 16_384
+
+
+def check_countable(blueprint: Blueprint, name: str) -> None:
+    """Raise DataError with a line for each number of a model that is larger than any, by far."""
+    params = sum(tensor.params * len(layers) for tensor, layers in blueprint.tensor_classes(drafts=True))
+    params += sum(tensor.params for tensor in blueprint.vision_tensors())
+    largest = {"parameters": (params, MOST_PARAMS)}
+    for mixer in {layer.mixer for layer in (*blueprint.layers, *(draft.layer for draft in blueprint.drafts))}:
+        found: dict[str, tuple[int, int]] = {}
+        if isinstance(mixer, Attention):
+            found = {"heads": (mixer.heads, MOST_HEADS), "numbers cached per layer": (2 * mixer.kv_dim, MOST_CACHED)}
+        elif isinstance(mixer, LatentAttention):
+            cached = mixer.kv_rank + mixer.rope_dim + (mixer.indexer.head_dim if mixer.indexer else 0)
+            heads = max(mixer.heads, mixer.indexer.heads if mixer.indexer else 0)
+            found = {"heads": (heads, MOST_HEADS), "numbers cached per layer": (cached, MOST_CACHED)}
+        elif mixer is not None:
+            found = {"numbers of state per layer": (mixer.state_elements + mixer.conv_elements, MOST_STATE)}
+        for what, (count, most) in found.items():
+            largest[what] = max(largest.get(what, (0, most)), (count, most))
+    faults = [
+        f"{name}: {count:,} {what}, where {most:,} is more than any model has"
+        for what, (count, most) in largest.items()
+        if count > most
+    ]
+    if faults:
+        raise DataError(faults)
+
+
 def own_model(name: str, blueprint: Blueprint, source: str) -> Model:
-    """Return a model of a user's own, of which nothing was published."""
+    """Return a model of a user's own, of which nothing was published; raise DataError for an absurd one."""
+    check_countable(blueprint, source if source.isprintable() else quoted(source))
     return Model(blueprint, ModelRow(name, "", "", (), 0, 0, "given", source, ""))

@@ -345,6 +345,33 @@ def test_a_catalogue_of_far_too_many_layers_is_refused(tmp_path: Path) -> None:
     assert "its models have more than 10,000 layers; give fewer at once" in fault
 
 
+ABSURD: dict[str, tuple[dict[str, object], str]] = {
+    "experts": (
+        {"num_experts": 20_000_000, "moe_intermediate_size": 20_000_000},
+        "parameters, where 1,000,000,000,000,000 is more than any model has",
+    ),
+    "heads": (
+        {"num_attention_heads": 20_000_000, "num_key_value_heads": 2, "head_dim": 1},
+        "20,000,000 heads, where 16,384 is more than any model has",
+    ),
+    "cache": ({"num_key_value_heads": 16, "head_dim": 20_000}, "640,000 numbers cached per layer, where 200,000 is"),
+}
+
+
+@pytest.mark.parametrize("case", ABSURD)
+def test_what_no_model_has_is_refused_alike(case: str, tmp_path: Path) -> None:
+    """Whatever is asked about it: what `fit` could count would not fit into the 64 bits of `sweep`."""
+    change, said = ABSURD[case]
+    config = {**config_of("Qwen3-30B-A3B"), **change}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    catalogue = ("--catalog", str(tmp_path / "config.json"), "--mac", "512", "--context", "20000000")
+    (fitted,) = complaints("fit", "x", *catalogue)
+    assert said in fitted
+    assert complaints("sweep", "x", *catalogue, "--parallel", "256") == [fitted]
+    (opened,) = complaints("fit", str(tmp_path / "config.json"), "--mac", "512")
+    assert said in opened
+
+
 def test_a_byte_order_mark_as_spreadsheets_write_it_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text(csv_text({}), encoding="utf-8-sig")
