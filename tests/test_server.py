@@ -277,6 +277,21 @@ def test_compute_buffers_of_both_sides_with_a_servers_settings() -> None:
     assert -0.13 < min(errors) < max(errors) < 0.18, errors
 
 
+@pytest.mark.parametrize("flash", [True, False])
+def test_the_upper_bound_of_partial_offload_is_there_with_metals_scratch_and_without(flash: bool) -> None:
+    blueprint = models()["Qwen3-30B-A3B"].blueprint
+    settings = LlamaCppSettings(8192, outputs="slots", n_cpu_moe=20, flash_attn=flash)
+    plain, metal = (
+        RUNTIME.running(blueprint, settings._replace(metal=generation), Options()) for generation in ("none", "current")
+    )
+    names = ("compute", "metal_scratch")
+    most = [
+        sum(part.upper_bytes for part in parts if part.where == "device" and part.name in names)
+        for parts in (plain, metal)
+    ]
+    assert most[1] >= most[0] > bytes_of(plain, "device", "compute") + 8 * 512 * 4 * 2048
+
+
 def q4_1(model: Model, options: Options) -> Weights:
     """The weights of the files that --fit was asked about: every matrix is Q4_1, the head too."""
     weights = find_quant("Q4_1").weights(model, options)

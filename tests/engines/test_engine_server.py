@@ -206,7 +206,8 @@ def differences(row: Mapping[str, Any], log: llama_server.Log, window: int) -> l
             names = tuple(name for name in names if name != "draft_weights")
         parts = [part for part in row["parts"] if part["where"] == where and part["name"] in names]
         nbytes = sum(part["bytes"] for part in parts)
-        most = sum(part["upper_bytes"] for part in parts)
+        scratch = [part for part in row["parts"] if part["name"] == "metal_scratch" and kind == "compute"]
+        most = sum(part["upper_bytes"] for part in (*parts, *scratch) if part["where"] == where)
         estimated = {part["basis"] for part in parts if part["name"] == "compute"} == {"assumed"}
         if not printed.is_of(min(round(printed.mib * 2**20), most) if estimated else nbytes):
             wrong.append((context, kind, where, printed.mib, round(nbytes / 2**20, 3)))

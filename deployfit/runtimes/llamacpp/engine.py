@@ -311,6 +311,8 @@ def _compute_parts(blueprint: Blueprint, settings: LlamaCppSettings, options: Op
     if settings.metal == NO_METAL:
         device = device._replace(detail=f"at most {gib(compute.upper_bytes)} on Metal")
         device = device._replace(upper_bytes=compute.device_upper_bytes)
+    elif basis is Basis.ASSUMED and not compute.metal_bytes:
+        device = device._replace(upper_bytes=compute.device_upper_bytes)
     yield device
     if compute.metal_bytes:
         words = "behind the results of flash attention"
