@@ -5,6 +5,7 @@ from __future__ import annotations
 from deployfit.errors import DataError, quoted
 from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.feed import Experts
 from deployfit.layers.tensor import Tensor
 from deployfit.tables import Row, Table
 from deployfit.values import NamedTuple
@@ -108,6 +109,7 @@ MOST_PARAMS = 10**15
 MOST_CACHED = 200_000  # numbers of a token that one layer caches
 MOST_STATE = 10**9  # numbers of a sequence that one layer keeps
 MOST_HEADS = 16_384
+MOST_USED = 128  # experts; llama.cpp's graph has a node for each
 
 
 def check_countable(blueprint: Blueprint, name: str) -> None:
@@ -115,6 +117,8 @@ def check_countable(blueprint: Blueprint, name: str) -> None:
     params = sum(tensor.params * len(layers) for tensor, layers in blueprint.tensor_classes(drafts=True))
     params += sum(tensor.params for tensor in blueprint.vision_tensors())
     largest = {"parameters": (params, MOST_PARAMS)}
+    used = max((layer.feed.used for layer in blueprint.layers if isinstance(layer.feed, Experts)), default=0)
+    largest["experts per token"] = used, MOST_USED
     for mixer in {layer.mixer for layer in (*blueprint.layers, *(draft.layer for draft in blueprint.drafts))}:
         found: dict[str, tuple[int, int]] = {}
         if isinstance(mixer, Attention):

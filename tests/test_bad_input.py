@@ -354,6 +354,10 @@ ABSURD: dict[str, tuple[dict[str, object], str]] = {
         {"num_attention_heads": 20_000_000, "num_key_value_heads": 2, "head_dim": 1},
         "20,000,000 heads, where 16,384 is more than any model has",
     ),
+    "experts per token": (
+        {"num_experts": 1000, "num_experts_per_tok": 1000},
+        "1,000 experts per token, where 128 is more than any model has",
+    ),
     "cache": ({"num_key_value_heads": 16, "head_dim": 20_000}, "640,000 numbers cached per layer, where 200,000 is"),
 }
 

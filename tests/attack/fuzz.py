@@ -154,6 +154,8 @@ def config_text(chance: random.Random) -> bytes:
     value = chance.choice(configs())
     block: dict[str, Any] = {"group_size": 64, "bits": 4, "mode": "affine", "lm_head": {"bits": 8, "group_size": 64}}
     value = {**value, "quantization": block} if chance.random() < 0.3 else value
+    if chance.random() < 0.3:  # each number may be as large as it likes, but not all of them together
+        return json.dumps(mutate.numbers_enlarged(value, chance, chance.random())).encode()
     return mutate.json_text(value, chance, [json.dumps(value).encode()])
 
 

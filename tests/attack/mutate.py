@@ -200,6 +200,17 @@ def json_changed(value: Any, chance: random.Random) -> Any:
     return chance.choice(ODD_VALUES)
 
 
+def numbers_enlarged(value: Any, chance: random.Random, share: float) -> Any:
+    """A copy of a JSON value in which a share of its numbers is as large as is believed, or nearly."""
+    if isinstance(value, dict):
+        return {key: numbers_enlarged(each, chance, share) for key, each in value.items()}
+    if isinstance(value, list):
+        return [numbers_enlarged(each, chance, share) for each in value]
+    if isinstance(value, int) and not isinstance(value, bool) and chance.random() < share:
+        return chance.choice([value * 1000, 1000, 16_384, 200_000, 10**6, 20_000_000])
+    return value
+
+
 def json_text(value: Any, chance: random.Random, honest: Sequence[bytes]) -> bytes:
     """The text of a JSON value with one to three places changed, and rarely with bytes changed as well."""
     for _ in range(chance.randrange(1, 4)):
