@@ -1,7 +1,7 @@
 """Cold answers of every command against `import click`, as whole processes, in turn with it.
 
 An installed copy is what counts: `python benchmarks/cold_start.py PATH/bin/python` times that interpreter's deployfit.
-With `--cpu` it is the processor's time that is compared, which other programs disturb less; `--runs N` for as many turns.
+With `--cpu` it is the processor's time that is compared, which other programs disturb less; `--runs N`: how many turns.
 """
 
 from __future__ import annotations
