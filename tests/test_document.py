@@ -102,7 +102,7 @@ def test_spelling_leaves_all_else_as_it_is() -> None:
 def test_json_has_the_rows_as_they_are() -> None:
     report = json.loads(rendered(EXAMPLE, "json"))
     assert report == {"schema": "deployfit/example/1", "summary": {"rows": 2}, "rows": ROWS}
-    made_on_the_way = EXAMPLE._replace(records=iter(EXAMPLE.records))
+    made_on_the_way = EXAMPLE._replace(records=iter(EXAMPLE.records), many=True)
     assert json.loads(rendered(made_on_the_way, "json")) == report
 
 

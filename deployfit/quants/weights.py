@@ -63,7 +63,7 @@ class Weights(NamedTuple):
 
     def bytes_of(self, part: Part) -> int:
         """Return the bytes of one of the three parts."""
-        return sum(each.total_bytes for each in self.classes if each.part is part)
+        return sum(each.nbytes * len(each.layers) for each in self.classes if each.part is part)
 
     @property
     def text_bytes(self) -> int:
@@ -88,7 +88,7 @@ class Weights(NamedTuple):
     @property
     def tensor_bytes(self) -> int:
         """All tensors of the files."""
-        return sum(each.total_bytes for each in self.classes)
+        return sum(each.nbytes * len(each.layers) for each in self.classes)
 
     @property
     def bits_per_weight(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from deployfit.values import NamedTuple
@@ -123,8 +124,10 @@ Block = Verbatim | Heading | Statement | Facts | Bullets | Bar | Code | Ways | T
 class Document(NamedTuple):
     """`schema` names the fields of the rows (`deployfit/fit/1`); `records` are read once, in the order of `columns`.
 
-    `top` are fields of a JSON report beside its rows. `cases` are what a JUnit report lists. `kinds`:
-    what a column holds (text, flag, count, number) where its first rows may not tell.
+    What is read by people is in the blocks, so that rows may be made on the way. `many`: too many to hold at once, and
+    nothing in them names a parameter; JSON has a line for each. `top` are fields of a JSON report beside its rows.
+    `cases` are what a JUnit report lists. `kinds`: what a column holds (text, flag, count, number) where its first rows
+    may not tell.
     """
 
     schema: str
@@ -134,10 +137,11 @@ class Document(NamedTuple):
     top: Mapping[str, Any] = {}
     cases: Sequence[Case] = ()
     kinds: Mapping[str, str] = {}
+    many: bool = False
 
     def spelled(self, spell: Callable[[str], str]) -> Document:
-        """Return the document with its parameters named as a door spells them; rows made on the way have none."""
-        records = _spelled(self.records, spell) if isinstance(self.records, list) else self.records
+        """Return the document with its parameters named as a door spells them."""
+        records = self.records if self.many else (_spelled(record, spell) for record in self.records)
         blocks = [type(block)(*(_spelled(field, spell) for field in block)) for block in self.blocks]
         cases = [case._replace(failure=spell(case.failure)) for case in self.cases]
         return self._replace(records=records, blocks=blocks, cases=cases, top=_spelled(dict(self.top), spell))
@@ -151,21 +155,23 @@ class Case(NamedTuple):
     failure: str = ""
 
 
-def of_rows(schema: str, rows: Sequence[Mapping[str, Any]], blocks: Sequence[Block], **more: Any) -> Document:
-    """Return the document of rows that all have the same fields."""
-    columns = list(rows[0]) if rows else []
-    return Document(schema, columns, [list(row.values()) for row in rows], blocks, **more)
+def of_rows(schema: str, rows: Iterable[Mapping[str, Any]], blocks: Sequence[Block], **more: Any) -> Document:
+    """Return the document of rows that all have the same fields; those of an iterator are made when they are read."""
+    if isinstance(rows, Sequence):
+        return Document(schema, list(rows[0]) if rows else [], [list(row.values()) for row in rows], blocks, **more)
+    made = iter(rows)
+    first = next(made)
+    return Document(schema, list(first), (list(row.values()) for row in chain([first], made)), blocks, **more)
+
+
+PLAIN = frozenset({int, float, bool, type(None), Tone, Column})  # what nothing is to be spelled in
 
 
 def _spelled(value: Any, spell: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return spell(value)
-    if value is None or isinstance(value, int | float | Tone):
-        return value
     if isinstance(value, dict):
-        return {name: _spelled(each, spell) for name, each in value.items()}
-    if isinstance(value, Column):
-        return value
-    if isinstance(value, list | tuple):
-        return [_spelled(each, spell) for each in value]
+        return {name: each if type(each) in PLAIN else _spelled(each, spell) for name, each in value.items()}
+    if isinstance(value, list | tuple) and type(value) not in PLAIN:
+        return [each if type(each) in PLAIN else _spelled(each, spell) for each in value]
     return value

@@ -67,7 +67,7 @@ def fit_document(fits: Sequence[Fit], *, listed: bool, shown: Shown = Shown.USUA
         blocks.insert(0, Statement(said))
     if shown is Shown.EXPLAINED:
         blocks += _explained(fits)
-    return of_rows(SCHEMA, [fit_row(each) for each in fits], blocks)
+    return of_rows(SCHEMA, (fit_row(each) for each in fits), blocks)
 
 
 def fit_row(fit: Fit) -> dict[str, Any]:

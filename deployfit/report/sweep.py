@@ -32,7 +32,7 @@ def sweep_document(results: Sequence[GridResult]) -> Document:
     """Return a row per point, and how many there are with which verdict."""
     kinds = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings(results)
     records = chain.from_iterable(each.rows() for each in results)
-    return Document(SCHEMA, COLUMNS, records, list(_blocks(results)), kinds=kinds)
+    return Document(SCHEMA, COLUMNS, records, list(_blocks(results)), kinds=kinds, many=True)
 
 
 def _kinds_of_settings(results: Sequence[GridResult]) -> dict[str, str]:

@@ -10,9 +10,9 @@ from deployfit.report.formats import Screen
 
 
 def render(document: Document, out: IO[str], screen: Screen) -> None:
-    """Write the report; lists of rows that are long or made on the way have a row a line."""
+    """Write the report; many rows have a line each."""
     top = {"schema": document.schema, **document.top}
-    if isinstance(document.records, list):
+    if not document.many:
         rows = [dict(zip(document.columns, record, strict=True)) for record in document.records]
         out.write(json.dumps({**top, "rows": rows}, indent=2) + "\n")
         return
