@@ -406,8 +406,11 @@ def test_every_option_of_every_application_is_said_somehow() -> None:
 def test_a_model_that_drafts_is_named_in_the_command() -> None:
     asked = "Qwen3.5-27B", "--quant", "unsloth:Q4_K_M", "--mac", "64", "--draft-model"
     assert "--spec-type draft-simple -md Qwen3.5-0.8B-Q8_0.gguf" in shown_command(*asked, "Qwen3.5-0.8B:Q8_0")
-    from_hub = shown_command(*asked, "Qwen3.5-0.8B:unsloth:Q8_0")
-    assert "--spec-type draft-simple -hfd unsloth/Qwen3.5-0.8B-GGUF:Q8_0" in from_hub
+    for name in ("Qwen3.5-0.8B:unsloth:Q8_0", "unsloth/Qwen3.5-0.8B-GGUF:Q8_0"):
+        assert "--spec-type draft-simple -hfd unsloth/Qwen3.5-0.8B-GGUF:Q8_0" in shown_command(*asked, name)
+    assert "-md Qwen3.5-0.8B-Q4_K_M.gguf" in shown_command(*asked, "qwen3.5:0.8b")
+    mlx = "Qwen3-8B", "--quant", "4bit", "--mac", "64", "--draft-model"
+    assert "--draft-model mlx-community/Qwen3-0.6B-4bit" in shown_command(*mlx, "mlx-community/Qwen3-0.6B-4bit")
 
 
 def test_the_tower_is_left_out_of_the_command_unless_it_was_counted() -> None:

@@ -9,6 +9,7 @@ from deployfit.runtimes.runtime import DraftModel
 from deployfit.values import NamedTuple
 from deployfit.verdict import Answer, Run
 
+OLLAMA = "ollama"  # whose files are in no repository of the Hub
 OPTION, ENVIRONMENT, SETTING, PROGRAM = "option", "environment", "setting", "program"
 
 
@@ -98,13 +99,13 @@ def _values(run: Run, *, from_hub: bool) -> dict[str, str]:
 
 def _file_of(model: DraftModel, *, is_file: bool) -> str:
     """Return how a model that drafts is named: its place on the Hub, else a file or a folder that one has made."""
-    name, _, recipe = model.name.partition(":")
-    owner, _, label = recipe.rpartition(":")
-    publisher = shelf.publishers().get(owner)
+    name = model.name.partition(":")[0]
+    owner, _, label = model.weights.recipe.rpartition(":")
+    publisher = shelf.publishers().get(owner) if owner != OLLAMA else None
     repo = publisher.row_of(label).repo.format(model=name, recipe=label) if publisher else ""
     if is_file:
-        return f"-hfd {repo}:{label}" if repo else f"-md {name}-{recipe}.gguf"
-    return repo or f"{name}-{recipe}"
+        return f"-hfd {repo}:{label}" if repo else f"-md {name}-{label}.gguf"
+    return repo or f"{name}-{label}"
 
 
 def _quoted(name: str) -> str:
