@@ -17,8 +17,8 @@ from deployfit.models import Model
 from deployfit.notes import Note, notes_on
 from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant, Weights
-from deployfit.runtimes.runtime import MemoryPart, Runtime
-from deployfit.units import MIB, gib
+from deployfit.runtimes.runtime import HOST, MemoryPart, Runtime
+from deployfit.units import GIB, MIB, gib
 from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -227,6 +227,12 @@ class Judge:
         upper = needed.upper_bytes_of(*WORKING)
         if upper - needed.bytes_of(*WORKING) > 64 * MIB:
             notes.append(run.runtime.upper_note(gib(upper)))
+        on_gpu = sum(part.nbytes for part in needed.at_start if part.where != HOST)
+        if verdict is not Verdict.FITS and on_gpu <= machine.budget_bytes and needed.total_bytes - on_gpu > GIB:
+            notes.append(
+                f"{gib(on_gpu)} GiB of it are the GPU's, within its limit; the rest counts here too, as a Mac has one"
+                f" memory; all of it runs if {gib(needed.total_bytes)} GiB are free"
+            )
         if verdict in RUNS and outgrows(machine, needed):
             notes.append(_growth_note(needed, machine, run.app))
         notes += run.runtime.notes(

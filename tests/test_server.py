@@ -516,3 +516,14 @@ def test_bad_input_is_one_line(words: str, message: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_what_is_kept_from_the_gpu_counts_and_a_note_says_where_it_would_run() -> None:
+    question = "Qwen3.5-35B-A3B", "--quant", "Q4_K_M", "--mac", "M4 Pro 24", "--context", "32768"
+    kept = rows_of(*question, "--n-cpu-moe", "20")
+    assert kept["verdict"] == "does_not_fit"
+    device = sum(part["bytes"] for part in kept["parts"] if part["where"] == "device")
+    (note,) = [note for note in kept["notes"] if "are the GPU's" in note]
+    assert note.startswith(f"{device / GIB:.2f} GiB of it are the GPU's, within its limit")
+    assert f"if {kept['total_bytes'] / GIB:.2f} GiB are free" in note
+    assert not [note for note in rows_of(*question)["notes"] if "are the GPU's" in note]
