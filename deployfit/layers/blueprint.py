@@ -84,7 +84,7 @@ class Blueprint(NamedTuple):
     @property
     def per_layer_width(self) -> int:
         """Width of a per-layer embedding, 0 where there is none."""
-        return self.layers[0].per_layer_width
+        return self.layers[0].per_layer_width if self.layers else 0  # of a bare one only the weights are known
 
     @property
     def experts(self) -> Experts | None:
