@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from deployfit import catalogue
 from deployfit.advice import Choices
@@ -57,8 +57,13 @@ def best_fitting(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant, Weights]
             continue
         if verdict_at(run.machine, total) is Verdict.FITS:
             fitting.append((quant, weights))
-    fitting.sort(key=lambda pair: (rank_of(pair[1])[0], -pair[1].text_bytes))
-    return next((pair for pair in fitting if pair[0].advisable(run.model, run.options)), None)
+    return best_of(fitting, run)
+
+
+def best_of(fitting: Iterable[tuple[Quant, Weights]], run: Run) -> tuple[Quant, Weights] | None:
+    """Return of quants that fit the one with the best evidence, in that the largest, of what may be advised."""
+    ordered = sorted(fitting, key=lambda pair: (rank_of(pair[1])[0], -pair[1].text_bytes))
+    return next((pair for pair in ordered if pair[0].advisable(run.model, run.options)), None)
 
 
 def choices_for(run: Run, menu: Sequence[Quant]) -> Choices:

@@ -36,7 +36,7 @@ from deployfit.questions.several import EXO, EXO_RUNTIME, together_of
 from deployfit.questions.several import PARAMETERS as OF_SEVERAL
 from deployfit.runtimes import registry
 from deployfit.values import NamedTuple
-from deployfit.verdict import RUNS, Answer, Judge, Verdict
+from deployfit.verdict import RUNS, Answer, Judge, Run, Verdict
 
 if TYPE_CHECKING:
     from deployfit.advice import Advice
@@ -361,21 +361,21 @@ def _on(
             from deployfit.advice import makeable
 
             quants = makeable(judge, quants)
-        best, reason = _best(judge, quants) if listed else (None, "")
-        for each in quants:
-            started = as_started(judge, each, starts[name])
-            answer = started.answer(each)
+        judges = [as_started(judge, each, starts[name]) for each in quants]
+        answers = [started.answer(each) for each, started in zip(quants, judges, strict=True)]
+        best, reason = _best(answers, judge.run) if listed else (None, "")
+        for each, started, answer in zip(quants, judges, answers, strict=True):
             is_asked = not listed or (best is None and each == quants[0])  # of a list where nothing fits the smallest
             advice = _advice(answer, started, chosen) if is_asked and answer.verdict is not Verdict.FITS else ()
             fits.append(Fit(answer, advice, reason if best == each else ""))
     return fits
 
 
-def _best(judge: Judge, quants: Sequence[Quant]) -> tuple[Quant | None, str]:
+def _best(answers: Sequence[Answer], run: Run) -> tuple[Quant | None, str]:
     """Return the choice among the quants, and why it is; None where none fits."""
-    from deployfit.questions.choices import best_fitting, evidence_about
+    from deployfit.questions.choices import best_of, evidence_about
 
-    best = best_fitting(judge, quants)
+    best = best_of(((each.quant, each.weights) for each in answers if each.verdict is Verdict.FITS), run)
     return (best[0], f"{evidence_about(best[1])}; the largest such file that fits") if best else (None, "")
 
 
