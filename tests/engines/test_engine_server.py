@@ -127,9 +127,10 @@ def random_start(random: Random) -> Asked:
     if blueprint.drafts and random.random() < 0.6:
         words.append("--mtp")
         perhaps(0.6, "--draft-max", random.randint(1, 6))
-    # The engine counts an MTP layer of the file among the layers although nothing drafts with it; `fit` does not.
+    # The engine counts an MTP layer of the file among the layers although nothing drafts with it; `fit` does not. Where
+    # that layer itself stays behind, so do its cache and buffers, which `fit` counts as the device's.
     if not blueprint.drafts or "--mtp" in words:
-        perhaps(0.15, "--gpu-layers", random.randint(1, len(blueprint.layers)))
+        perhaps(0.15, "--gpu-layers", random.randint(1 + len(blueprint.drafts), len(blueprint.layers)))
     if blueprint.experts:
         perhaps(0.15, "--n-cpu-moe", random.randint(1, len(blueprint.layers)))
     return Asked(name, blueprint, words)
