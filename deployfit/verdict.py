@@ -270,9 +270,10 @@ def _growth_note(needed: Estimate, machine: Machine, app: App | None) -> str:
     grown = " and ".join(part.label for part in later)
     limits = " and ".join(param(part.setting) for part in later if app is None or part.setting in app.options)
     usual, most = (gib(needed.total_bytes + grows) for grows in (needed.usual_bytes, needed.later_bytes))
+    grow, them = ("grow", "them") if len(later) > 1 or grown.endswith("s") else ("grows", "it")
     return (
-        f"in use {grown} grow: to {usual} GiB in all with one request at a time, {most} GiB at most, of"
-        f" {gib(machine.mac.memory_bytes)}" + (limits and f"; limit them with {limits}")
+        f"in use {grown} {grow}: to {usual} GiB in all with one request at a time, {most} GiB at most, of"
+        f" {gib(machine.mac.memory_bytes)}" + (limits and f"; limit {them} with {limits}")
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import DATA, engine_rows, run
 
+from deployfit import fit
 from deployfit.app_context import fitted
 from deployfit.catalogue import models, rows
 from deployfit.layers.blueprint import Blueprint
@@ -527,3 +528,8 @@ def test_what_is_kept_from_the_gpu_counts_and_a_note_says_where_it_would_run() -
     assert note.startswith(f"{device / GIB:.2f} GiB of it are the GPU's, within its limit")
     assert f"if {kept['total_bytes'] / GIB:.2f} GiB are free" in note
     assert not [note for note in rows_of(*question)["notes"] if "are the GPU's" in note]
+
+
+def test_a_prompt_cache_alone_grows() -> None:
+    (answer,) = fit("SmolLM3-3B", "BF16", mac="M2 16")
+    assert any(note.startswith("in use prompt cache grows: to 16.14 GiB") for note in answer.notes)
