@@ -451,3 +451,13 @@ def test_ollamas_context_is_its_servers_unless_it_would_choose_it_itself() -> No
     assert "Serve it" not in shown_command(*asked)
     two = shown_command(*asked, "--context", "8k", "--parallel", "2")
     assert "OLLAMA_CONTEXT_LENGTH=8192 OLLAMA_NUM_PARALLEL=2" in two
+
+
+def test_a_file_of_ollamas_is_run_by_it_whoever_is_asked() -> None:
+    """The file has no name that another program would know, and another file's tag is not its own."""
+    assert shown_command("qwen3.5:27b", "--mac", "64").split() == ["Run", "it", "ollama", "run", "qwen3.5:27b"]
+    said = text_of("qwen3.5:27b", "--mac", "64")
+    assert "the figures of llama-server; Ollama starts its file otherwise" in said
+    assert "the figures of" not in text_of("qwen3.5:27b", "--mac", "64", "--app", "ollama")
+    for app in ("ollama", "llama-server"):
+        assert "ollama run" not in text_of("qwen3:8b-q8_0", "--mac", "64", "--app", app)

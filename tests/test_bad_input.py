@@ -167,6 +167,12 @@ WORDS = [
     ((*FIT, ESCAPE), "see deployfit fit --help"),
     ((*FIT, "two\nlines"), "see deployfit fit --help"),
     (("fti",), "no command 'fti'; did you mean fit?"),
+    (("qwen3.5:27b", "--mac", "32"), "no command 'qwen3.5:27b'; did you mean deployfit fit qwen3.5:27b?"),
+    (
+        ("fit", "Qwen", "3.5", "27B", "--mac", "32"),
+        "a name with spaces needs quotes: deployfit fit 'Qwen 3.5 27B'; see",
+    ),
+    (("fit", "Qwen3.5-27B", "--quant", "DWQ", "--mac", "32"), "no recipe 'DWQ'; there is mlx-community:4bit-DWQ"),
     (("no\x1b\npe",), r"no command 'no\x1b\npe'; known: fit, plan, "),
     (("--nope",), "see deployfit --help"),
     # the catalogue's path

@@ -18,6 +18,7 @@ from deployfit.errors import InputError
 from deployfit.hardware.mac import MACS, Mac
 from deployfit.models import MODELS, ModelRow
 from deployfit.parameters import command_line
+from deployfit.questions.resolve import model_and_file
 from deployfit.tables import Table
 from deployfit.units import GIB, MIB
 from deployfit.words.aliases import ALIASES, AliasRow
@@ -134,6 +135,23 @@ def test_what_is_ambiguous_or_unknown_in_the_list() -> None:
     assert named("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B").model == "DeepSeek-R1-Distill-Qwen-32B"
 
 
+def test_names_as_they_are_copied() -> None:
+    """Every fault of a longer list together: with a file where the name says one, refused where it has no model."""
+    wrong = []
+    for row in engine_rows("copied_names.csv"):
+        try:
+            found = model_and_file(row["typed"])[1]
+        except InputError as error:
+            said = command_line(error.marked)
+            if row["model"] or not all(word in said for word in row["said"].split()):
+                wrong.append((row, said))
+            continue
+        is_file = row["said"] in ("", found.quant, found.quant_text)
+        if (found.model, is_file) != (row["model"], True):
+            wrong.append((row, str(found)))
+    assert wrong == []
+
+
 # Every name of the catalogue
 
 
@@ -238,6 +256,11 @@ def test_a_beginning_with_the_size_is_enough() -> None:
         ("qwen3.5:9b-q8_0", Named("Qwen3.5-9B", "Q8_0", "GGUF", "ollama")),
         ("qwen3.5:latest", Named("Qwen3.5-9B", "Q4_K_M", "GGUF", "ollama")),
         ("deepseek-r1:32b", Named("DeepSeek-R1-Distill-Qwen-32B", "Q4_K_M", "GGUF", "ollama")),
+        ("qwen3:30b-a3b-instruct-2507-q4_K_M", Named("Qwen3-30B-A3B-2507", "Q4_K_M", "GGUF", "ollama")),
+        ("ollama run hf.co/unsloth/Qwen3.5-27B-GGUF:Q4_K_M", Named("Qwen3.5-27B", "Q4_K_M", "GGUF", "unsloth")),
+        ("lms get qwen/qwen3.5-9b", Named("Qwen3.5-9B")),
+        ("unsloth_Qwen3.5-9B-GGUF_Qwen3.5-9B-Q8_0.gguf", Named("Qwen3.5-9B", "Q8_0", "GGUF", "unsloth")),
+        ("https://ollama.com/library/gemma3/blobs/abc", Named("Gemma-3-4B", "Q4_K_M", "GGUF", "ollama")),
         ("ollama.com/library/deepseek-r1", Named("DeepSeek-R1-0528-Qwen3-8B", None, "GGUF", "ollama")),
         (
             "bartowski/DeepSeek-R1-Distill-Llama-70B-GGUF:Q4_K_M",
@@ -396,6 +419,7 @@ def test_rows_of_names_have_a_source() -> None:
         *(("Q4", "Q4_K_M", "GGUF", None), ("q8", "Q8_0", "GGUF", None), ("Q6", "Q6_K", "GGUF", None)),
         *(("Q3", "Q3_K_M", "GGUF", None), ("Q2", "Q2_K", "GGUF", None), ("q4_k", "Q4_K_M", "GGUF", None)),
         *(("Q2_K_S", "Q2_K_S", "GGUF", None), ("Q4_K_M.gguf", "Q4_K_M", "GGUF", None), ("q40", "Q4_0", "GGUF", None)),
+        *(("UD-TQ1_0", "UD-TQ1_0", "GGUF", None), ("unsloth UD-Q4_K_XL", "UD-Q4_K_XL", "GGUF", "unsloth")),
         *(("iq4xs", "IQ4_XS", "GGUF", None), ("tq1_0", "TQ1_0", "GGUF", None), ("Q8K_XL", "Q8_K_XL", "GGUF", None)),
         *(("ud-q4_k_xl", "UD-Q4_K_XL", "GGUF", None), ("unsloth:q4km", "Q4_K_M", "GGUF", "unsloth")),
         *(("mxfp4-moe", "MXFP4_MOE", "GGUF", None), ("half", "half", None, None), ("bf16", "BF16", None, None)),
@@ -513,6 +537,12 @@ def test_identifiers_that_are_plain_in_their_name() -> None:
         ("17", "no Mac with 17 GB; Macs were sold with 8, 16, 18, 24, 32, "),
         ("M4 Max 64 128", "--mac 'M4 Max 64 128': which is the memory, 64 or 128 GB?"),
         ("MacBook Pro 16", "--mac 'MacBook Pro 16' may be M1 8, 16; M1 Pro 16, 32; "),
+        ("Mac16,5 M2 64 GB", "--mac 'Mac16,5 M2 64 GB': the identifier is that of an M4 Max, not M2"),
+        (
+            "MacBook Pro 2019 16GB",
+            "--mac 'MacBook Pro 2019 16GB': Macs of 2019 have Intel chips; those are not answered",
+        ),
+        ("hw.memsize: 68719476735", "--mac: expected a memory size or a chip with one"),
         ("Mac99,1 32", "no Mac with the identifier 'mac99,1' is known; give its chip and memory"),
         *(
             (text, "--mac: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got ")
@@ -534,6 +564,16 @@ def test_identifiers_that_are_plain_in_their_name() -> None:
 )
 def test_macs_that_are_refused(text: str, said: str) -> None:
     assert refusal(lambda: mac(text)).startswith(said)
+
+
+def test_macs_as_the_system_prints_them() -> None:
+    for text in (
+        "Model Name: MacBook Pro Model Identifier: Mac16,5 Chip: Apple M4 Max Memory: 64 GB",
+        "Apple M4 Max chip with 16\u2011core CPU, 40\u2011core GPU, 16\u2011core Neural Engine, 64GB unified memory",
+        *("Mac16,5 (M4 Max, 64GB)", "M4 Max 16c/40c 64GB", "M4 Max with 64 gigs", "M4 Max, hw.memsize: 68719476736"),
+    ):
+        assert mac(text) == Mac("M4 Max", 64 * GIB), text
+    assert mac("hw.memsize: 17179869184").name == "16 GB"
 
 
 def test_a_mac_of_one_size_needs_no_size() -> None:
@@ -574,7 +614,7 @@ def test_several_macs() -> None:
             ("32k,32768", (32768,)),
             ("1,048,576", (1048576,)),
         ),
-        ("32,768 tokens", (32768,)),
+        *(("32,768 tokens", (32768,)), ("128k context", (131072,)), ("maximum", (TRAINED,)), ("native", (TRAINED,))),
     ],
 )
 def test_contexts(text: str, expected: tuple[int, ...]) -> None:
@@ -595,6 +635,11 @@ def test_commas_that_may_be_both() -> None:
     )
 
 
+def test_one_context_where_several_are_typed() -> None:
+    said = "--context '8k, 32k': one context at a time here; sweep and table take several"
+    assert refusal(lambda: context("8k, 32k")) == said
+
+
 @given(st.integers(1, 10**9))
 def test_a_context_is_read_as_it_is_printed(tokens: int) -> None:
     assert context(str(tokens)) == context(f"{tokens:,}") == context(f"{tokens:_}") == tokens
@@ -607,6 +652,7 @@ def test_limits_and_sizes() -> None:
     assert (
         wired_limit("iogpu.wired_limit_mb: 28672") == wired_limit("sudo sysctl iogpu.wired_limit_mb=28672") == 28 * GIB
     )
+    assert wired_limit("sudo sysctl -w iogpu.wired_limit_mb=28672") == 28 * GIB
     assert wired_limit("0") == 0  # what the sysctl prints where nothing is set
     assert refusal(lambda: wired_limit("28")) == "--wired-limit '28' is 28 MiB; for GiB type 28g"
     assert byte_size("6g", "other") == 6 * GIB

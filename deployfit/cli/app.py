@@ -40,8 +40,10 @@ class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Find the command that was typed; say the nearest where there is none."""
         if args and args[0] not in MODULES and not args[0].startswith("-"):
-            from deployfit.errors import unknown
+            from deployfit.errors import InputError, quoted, unknown
 
+            if meant := _model_meant(args):
+                raise InputError(f"no command {quoted(args[0])}; did you mean deployfit fit {meant}?")
             raise unknown("command", args[0], MODULES)
         return super().resolve_command(ctx, args)
 
@@ -62,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
         return _refused(error)
     except click.ClickException as error:
         said = error.format_message().rstrip(".")
+        if said.startswith("Got unexpected extra") and " " in (meant := _model_meant(arguments[1:])):
+            said = f"a name with spaces needs quotes: deployfit {arguments[0]} {meant}"
         _complain(f"{_cut(said)}; see {_help_command(arguments)}")
         return BAD_INPUT
     except (click.Abort, KeyboardInterrupt):
@@ -70,6 +74,21 @@ def run(arguments: Sequence[str]) -> int:
         return CLOSED
     except Exception as error:  # the outermost boundary
         return _unforeseen(error, arguments, debug=debug)
+
+
+def _model_meant(arguments: Sequence[str]) -> str:
+    """Return the words up to the first option as a shell takes them together, "" where they are no model's name."""
+    from itertools import takewhile
+    from shlex import quote
+
+    from deployfit.questions.resolve import model_and_file
+
+    typed = " ".join(takewhile(lambda word: not word.startswith("-"), arguments))
+    try:
+        model_and_file(typed)
+    except DeployfitError:
+        return ""
+    return quote(typed)
 
 
 def _refused(error: DeployfitError) -> int:

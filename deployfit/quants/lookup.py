@@ -57,9 +57,13 @@ def _as_meant(text: str, runtime: str | None) -> Quant:
 
 def find_publisher(name: str) -> str:
     """Return the publisher of that name, whatever its case."""
+    typed = name.strip().casefold()
     for each in shelf.publishers():
-        if each.casefold() == name.strip().casefold():
+        if each.casefold() == typed:
             return each
+    begun = [each for each in shelf.publishers() if each.casefold().startswith(f"{typed}-")]
+    if len(begun) == 1:  # "lmstudio" as LM Studio's own store has it
+        return begun[0]
     raise unknown("publisher", name, shelf.publishers())
 
 
@@ -77,6 +81,8 @@ def not_loaded(quant: Quant, runtime: str) -> str:
 
 
 def _own_quant(typed: str, meant: QuantWords, runtime: str | None) -> Quant:
+    from deployfit.words.quants import folded
+
     wanted = meant.format or (None if runtime is None else registry.format_of(runtime))
     for format_name in sorted((GGUF, MLX, SAFETENSORS), key=lambda each: wanted is None or each != wanted):
         if meant.format in (None, format_name) and (found := _named(meant.name, format_name)):
@@ -85,7 +91,7 @@ def _own_quant(typed: str, meant: QuantWords, runtime: str | None) -> Quant:
         each.quant(name)
         for each in shelf.publishers().values()
         for name in each.names
-        if name.casefold() == meant.name.casefold()
+        if folded(name) == folded(meant.name)
     ]
     loaded = [each for each in published if wanted is None or each.format == wanted]
     if len(loaded) == 1:
@@ -95,8 +101,18 @@ def _own_quant(typed: str, meant: QuantWords, runtime: str | None) -> Quant:
             raise InputError(not_loaded(published[0], runtime))
         names = " or ".join(each.name for each in loaded)
         raise InputError(f"{quoted(typed)} is a publisher's recipe; say whose: {names}")
+    kin = [each.quant(name).name for each in shelf.publishers().values() for name in each.names if _has(name, typed)]
+    if kin:
+        raise InputError(f"no recipe {quoted(typed)}; there {'is' if len(kin) == 1 else 'are'} {', '.join(kin)}")
     formats = (wanted,) if wanted else (GGUF, MLX)
     raise unknown("recipe", typed, [quant.name for each in formats for quant in shelf.own_quants(each)])
+
+
+def _has(name: str, typed: str) -> bool:
+    """Whether a publisher's recipe has what was typed as a word in its name: DWQ in 4bit-DWQ."""
+    from deployfit.words.quants import folded
+
+    return folded(typed) in folded(name).split("_")
 
 
 def _named(text: str, format_name: str) -> Quant | None:

@@ -37,6 +37,9 @@ def next_step(answer: Answer) -> NextStep | None:
     run = answer.run
     if run.app is None:
         return None
+    if answer.quant.publisher == OLLAMA and "{ollama}" not in run.app.command:
+        tag = _ollama_tag(run.model.name, answer.weights.recipe.rpartition(":")[2])
+        return NextStep(f"ollama run {tag}", f"{LIBRARY}{tag}") if tag else None
     step = _of_file(answer) if "/" in answer.quant.name else _of_model(answer)
     return step and _with_options(answer, step)
 
@@ -108,9 +111,9 @@ def repository_of(answer: Answer, recipe: str) -> str:
 
 
 def _ollama_tag(model: str, recipe: str) -> str:
-    """Return the name of Ollama's library for a model's file, "" where none is known."""
+    """Return the name of Ollama's library for a model's file, "" where none is known; another file's is none."""
     from deployfit.words.aliases import ALIASES
 
-    rows = [row for row in catalogue.rows(ALIASES) if row.kind == OLLAMA and row.model == model]
+    rows = [row for row in catalogue.rows(ALIASES) if (row.kind, row.model) == (OLLAMA, model)]
     exact = [row.name for row in rows if row.quant == recipe and "latest" not in row.name]
-    return min(exact or [row.name for row in rows], key=len, default="")
+    return min(exact or [row.name for row in rows if not row.quant], key=len, default="")

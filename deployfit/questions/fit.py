@@ -15,6 +15,7 @@ from deployfit.parameters import Parameter, param
 from deployfit.printable import printable
 from deployfit.quants import shelf
 from deployfit.quants.lookup import by_runtime, find_publisher, find_quant, not_loaded
+from deployfit.quants.shipped import not_shipped
 from deployfit.quants.weights import GGUF, Options, Quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Shown, Text, shown_as, shown_progress, text_of, texts
@@ -154,7 +155,7 @@ def fit(
             if value:
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
-        names = names or _said_quant(said)
+        names = names or _said_quant(found, said)
         said = said if names else _with_files(found, said)
         about = about_name(said)
         publisher = publisher or (said.publisher if not names else None)
@@ -191,9 +192,14 @@ def fit(
     return Fits(fits, listed=listed, shown=shown, said=about, use_exit_code=exit_code)
 
 
-def _said_quant(said: Named) -> list[str]:
-    """Return the file that a model's name says, if its publisher's recipe is known, else the tool's own recipe."""
+def _said_quant(model: Model, said: Named) -> list[str]:
+    """Return the file that a model's name says, if its publisher's recipe is known, else the tool's own recipe.
+
+    Not where what the tool makes of a model is far from what publishers call by that name.
+    """
     if not said.quant_text:
+        return []
+    if said.owner and not_shipped(model, said.format or GGUF, said.quant or ""):
         return []
     try:
         return [find_quant(said.quant_text).name]
@@ -216,13 +222,16 @@ def _with_files(model: Model, said: Named) -> Named:
 
 def about_name(said: Named) -> str:
     """Return what is to be said where a name is not the catalogue's own, "" where it is."""
+    lines = []
     if said.alias:
-        return f"{said.alias} has the same numbers as {said.model}."
+        lines.append(f"{said.alias} has the same numbers as {said.model}.")
     if said.mtp:
-        return f"That file has the MTP layer too; {param('quant')} of the tool's own with {param('mtp')} counts it."
-    if said.owner:
-        return f"Files of {said.owner} are not known; these are answered in their place."
-    return ""
+        lines.append(
+            f"That file has the MTP layer too; {param('quant')} of the tool's own with {param('mtp')} counts it."
+        )
+    elif said.owner:
+        lines.append(f"Files of {said.owner} are not known; these are answered in their place.")
+    return " ".join(lines)
 
 
 def is_source(text: str) -> bool:

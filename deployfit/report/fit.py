@@ -10,7 +10,7 @@ from deployfit.basis import Basis
 from deployfit.estimate import WORKING
 from deployfit.hardware.machine import Machine
 from deployfit.parameters import option
-from deployfit.questions.commands import next_step
+from deployfit.questions.commands import OLLAMA, next_step
 from deployfit.questions.question import Shown
 from deployfit.report.document import (
     Bar,
@@ -270,8 +270,15 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
             yield Code("Serve it", step.server)
         yield Code("Run it", step.command, step.address)
         yield Bullets("Set in it", step.settings)
-    yield Bullets("Note", answer.notes)
+    yield Bullets("Note", [*_about_ollama(answer), *answer.notes])
     yield Bullets("Not counted", answer.left_out)
+
+
+def _about_ollama(answer: Answer) -> Iterable[str]:
+    """Yield whose figures those of a file of Ollama's are, where they are another program's."""
+    app = answer.run.app
+    if answer.quant.publisher == OLLAMA and app is not None and app.name != OLLAMA:
+        yield f"these are the figures of {app.title}; Ollama starts its file otherwise, see {option('app')} {OLLAMA}"
 
 
 def _parts(answer: Answer, *, explained: bool) -> Table:

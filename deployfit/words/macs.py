@@ -20,33 +20,21 @@ MOST_MACHINES = 32
 KINDS = ("MacBook Air", "MacBook Pro", "MacBook Neo", "Mac mini", "Mac Studio", "Mac Pro", "iMac")
 
 _TIERS = ("pro", "max", "ultra")
-_MEMORY_UNITS = ("gb", "gib", "g")
+_MEMORY_UNITS = ("gb", "gib", "g", "gig", "gigs", "gigabyte", "gigabytes")
 _STORAGE = ("ssd", "storage", "disk")
-_COUNTS = ("core", "cores", "cpu", "gpu", "inch", "in", "tb", "tib", "t")  # a number before these is no memory
+_COUNTS = ("core", "cores", "c", "cpu", "gpu", "inch", "in", "tb", "tib", "t")  # a number before these is no memory
 _YEARS = range(2020, 2030)
+_YEARS_OF_INTEL = range(2006, 2020)
 _INCHES = '(?<=[0-9])["\u2033\u201d]'
 _CHIP = r"(?<![a-z])(?:m ?|a)[0-9]"
 # Words that may stand anywhere; others after the chip are not understood.
 _FILLING = {
     *("mac", "macbook", "imac", "air", "pro", "mini", "studio", "neo", "macbookpro", "macbookair", "macmini"),
-    *("apple", "silicon", "chip", "machine", "laptop", "the", "my", "a", "an", "with", "and", "of", "in", "inch"),
-    *(
-        "ram",
-        "memory",
-        "unified",
-        "core",
-        "cores",
-        "cpu",
-        "gpu",
-        "tb",
-        "ssd",
-        "storage",
-        "disk",
-        "mid",
-        "late",
-        "early",
-    ),
+    *("apple", "silicon", "chip", "machine", "laptop", "the", "my", "a", "an", "with", "w", "and", "of", "in", "inch"),
+    *("model", "name", "identifier", "hw", "ram", "memory", "memsize", "unified", "core", "cores", "c", "cpu", "gpu"),
+    *("neural", "engine", "tb", "ssd", "storage", "disk", "mid", "late", "early"),
 }
+_BYTES = r"(?<![0-9])[0-9]{10,13}(?![0-9])"  # as `sysctl hw.memsize` prints it
 
 
 class MacModelRow(NamedTuple):
@@ -141,9 +129,15 @@ def _said(text: str, macs: Sequence[MacRow], identifiers: Identifiers) -> _Said:
     typed = cleaned(re.sub(_INCHES, " inch ", _unquoted(text))).casefold()
     if len(typed) > LONGEST or not (typed.isprintable() and typed.isascii()):
         raise _not_understood(text)
+    typed = re.sub(_BYTES, lambda found: _in_gib(found[0]), typed)
     chip, rest = _identified(typed, identifiers)
     tokens = _tokens(rest)
     if chip:
+        if named := re.search(_CHIP, rest):  # the chip is said too, as `system_profiler` does
+            same, after = _chip(_tokens(rest[named.start() :]), macs)
+            if same != chip:
+                raise InputError(f"{param('mac')} {quoted(text)}: the identifier is that of an {chip}, not {same}")
+            tokens = [*_tokens(rest[: named.start()]), *after]
         sizes = _sizes(tokens, bare=True)
     elif found := re.search(_CHIP, typed):
         before = _tokens(typed[: found.start()])
@@ -153,12 +147,20 @@ def _said(text: str, macs: Sequence[MacRow], identifiers: Identifiers) -> _Said:
             raise _not_understood(text)
         sizes = sizes or earlier
     else:
+        if year := next((word for word in tokens if word.isdigit() and int(word) in _YEARS_OF_INTEL), None):
+            raise InputError(f"{param('mac')} {quoted(text)}: Macs of {year} have Intel chips; those are not answered")
         sizes = _sizes(tokens, bare=typed[:1].isdigit())  # "MacBook Pro 16" is as wide as that
     kind = "" if chip else _kind(typed)
     understood = all(word in _FILLING or word in _MEMORY_UNITS or word.isdigit() for word in tokens)
     if not (understood and (chip or sizes or kind)):
         raise _not_understood(text)
     return _Said(chip, sizes, kind)
+
+
+def _in_gib(digits: str) -> str:
+    """Return an amount of bytes with its unit, as it is where it is no whole number of GiB."""
+    size, rest = divmod(int(digits), GIB)
+    return digits if rest else f"{size} gib"
 
 
 def _unquoted(text: str) -> str:

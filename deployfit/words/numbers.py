@@ -14,10 +14,10 @@ LEAST_BARE_LIMIT = 1024  # MiB; less without a unit is a slip
 
 MOST_DIGITS = 12
 # Compiled where they are needed: most answers need one of them.
-_TOKENS = rf"([0-9]{{1,{MOST_DIGITS}}}|[0-9]{{1,3}}(?:[,_][0-9]{{3}})+) ?([km]?)(?: ?tok(?:ens)?)?"
+_TOKENS = rf"([0-9]{{1,{MOST_DIGITS}}}|[0-9]{{1,3}}(?:[,_][0-9]{{3}})+) ?([km]?)(?: ?(?:tok(?:ens?)?|ctx|context))?"
 _SIZE = r"([0-9]{1,9}|[0-9]{1,3}(?:[,_][0-9]{3})+)(?:\.([0-9]{1,3}))? ?(?:([gm])i?b?)?"
 _SPEED = r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(?: ?(?:tps|t/s|tok/s|tokens/s|tokens per second))?"
-_SYSCTL = r"(?:(?:sudo )?sysctl )?iogpu\.wired_limit_mb ?[:=] ?"
+_SYSCTL = r"(?:(?:sudo )?sysctl (?:-w )?)?iogpu\.wired_limit_mb ?[:=] ?"
 
 
 def _whole(digits: str) -> int:
@@ -31,7 +31,7 @@ def context(text: str, name: str = "context") -> int:
     (32768, 32768, 1048576, True)
     """
     typed = " ".join(text.casefold().split())
-    if typed in ("max", "full"):
+    if typed in ("max", "maximum", "full", "trained", "native"):
         return TRAINED
     digits = typed[:-1] if typed[-1:] in ("k", "m") else typed
     if digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS:  # the pattern takes longer to compile
@@ -40,6 +40,9 @@ def context(text: str, name: str = "context") -> int:
         match = re.fullmatch(_TOKENS, typed, re.ASCII)
         tokens = _whole(match[1]) * TOKEN_UNITS[match[2]] if match else 0
     if not tokens:
+        several = [each.strip() for each in re.split("[,;]", typed)]
+        if len(several) > 1 and all(re.fullmatch(_TOKENS, each, re.ASCII) for each in several):
+            raise InputError(f"{param(name)} {quoted(text)}: one context at a time here; sweep and table take several")
         raise InputError(
             f"{param(name)}: expected a whole number of tokens such as 32768, 32k or max, got {quoted(text)}"
         )

@@ -62,8 +62,7 @@ def quant_words(text: str, format_name: str | None = None) -> QuantWords:
     publisher, mark, name = _divided(typed)
     if mark and publisher.casefold() in FORMAT_WORDS:
         return quant_words(name, FORMAT_WORDS[publisher.casefold()])
-    folded = _folded(name)
-    stated, bare = _without_format(folded)
+    stated, bare = _without_format(folded(name))
     meant = stated or format_name
     if bare in _USUAL:
         raise InputError(f"{param('quant')} {quoted(text)}: {bare}bit is MLX's, {_USUAL[bare]} is GGUF's; say which")
@@ -79,26 +78,41 @@ def quant_words(text: str, format_name: str | None = None) -> QuantWords:
 
 
 def _divided(typed: str) -> tuple[str, str, str]:
-    """Return publisher, mark and name; without a mark all is the name."""
+    """Return publisher, mark and name; without a mark all is the name, or a recipe behind what is none."""
     for mark in ":/":
         publisher, found, name = typed.partition(mark)
         if found and publisher.strip() and name.strip():
             return publisher.strip(), found, name.strip()
+    publisher, found, name = typed.partition(" ")
+    if found and recognized(folded(name)) and not (recognized(folded(typed)) or _is_recipes_word(publisher)):
+        return publisher, found, name
     return "", "", typed
 
 
-def _folded(name: str) -> str:
+def _is_recipes_word(word: str) -> bool:
+    """Whether a word is no publisher but part of a recipe: a format, or what recipes begin with."""
+    return word.casefold() in FORMAT_WORDS or bool(
+        re.match(r"[0-9]|(?:ud|i1|i?q[1-8]|dwq|qat|awq|gptq)\b", word, re.IGNORECASE)
+    )
+
+
+def folded(name: str) -> str:
+    """Return a recipe's name in lower case, with one mark between its words.
+
+    >>> folded("UD-Q4 K_XL.gguf")
+    'ud_q4_k_xl'
+    """
     return re.sub(r"[-_ .]+", "_", name.casefold().removesuffix(".gguf")).strip("_")
 
 
-def _without_format(folded: str) -> tuple[str | None, str]:
+def _without_format(name: str) -> tuple[str | None, str]:
     """Return the format that stands before or after a recipe, and the recipe."""
     for word, format_name in FORMAT_WORDS.items():
-        if folded.startswith(word) and folded != word:
-            return format_name, folded.removeprefix(word).strip("_")
-        if folded.endswith("_" + word):
-            return format_name, folded.removesuffix("_" + word)
-    return None, folded
+        if name.startswith(word) and name != word:
+            return format_name, name.removeprefix(word).strip("_")
+        if name.endswith("_" + word):
+            return format_name, name.removesuffix("_" + word)
+    return None, name
 
 
 @cache
@@ -134,25 +148,25 @@ _OTHERS = {
 }
 
 
-def recognized(folded: str, format_name: str | None = None) -> QuantWords | None:
+def recognized(name: str, format_name: str | None = None) -> QuantWords | None:
     """Return the recipe that a folded text is, None if it is of no known kind; underscores separate.
 
     >>> recognized("ud_q4_k_xl").name, recognized("q4", MLX).name, recognized("27b")
     ('UD-Q4_K_XL', '4bit', None)
     """
-    other = _OTHERS.get(folded)
+    other = _OTHERS.get(name)
     if other is not None:
         return _in_format(other, format_name)
     gguf, bits, own = _patterns()
-    if match := bits.fullmatch(folded):
+    if match := bits.fullmatch(name):
         return _of_bits(match["bits"] or match["int"], match["group"])
-    if own.fullmatch(folded):
-        return QuantWords(re.sub(r"mixed_?([2-4])_?([4-8])", r"mixed_\1_\2", folded), MLX)
-    if format_name == MLX and re.fullmatch(r"q[2-8]", folded):
-        return _of_bits(folded[1], None)
-    match = gguf.fullmatch(folded)
-    name = _gguf_name(match) if match else ""
-    return QuantWords(name, GGUF) if name else None
+    if own.fullmatch(name):
+        return QuantWords(re.sub(r"mixed_?([2-4])_?([4-8])", r"mixed_\1_\2", name), MLX)
+    if format_name == MLX and re.fullmatch(r"q[2-8]", name):
+        return _of_bits(name[1], None)
+    match = gguf.fullmatch(name)
+    spelled = _gguf_name(match) if match else ""
+    return QuantWords(spelled, GGUF) if spelled else None
 
 
 def _of_bits(bits: str, group: str | None) -> QuantWords:
@@ -174,7 +188,7 @@ def _gguf_name(match: re.Match[str]) -> str:
     if match["iq"]:
         return f"{prefix}IQ{match['iq']}_{match['of_iq'].upper()}"
     if match["ternary"]:
-        return f"TQ{match['ternary']}_0"
+        return f"{prefix}TQ{match['ternary']}_0"
     bits, size = match["bits"], match["size"]
     if match["legacy"]:
         return f"{prefix}Q{bits}_{match['legacy']}"

@@ -117,14 +117,21 @@ class Reader:
 
     def _whole(self, name: Sequence[str]) -> tuple[Known, Ending] | None:
         """Return the model that a name is, with what stands behind it; raise InputError if that is several."""
-        for rest, ending in endings(name):
-            for spelled in dict.fromkeys((tuple(rest), tuple(without_maker(rest)))):
-                found = self.spellings.models(spelled)
-                if len(found) > 1:
-                    raise self._ambiguous(found)
-                if found:
-                    return found[0], ending
+        for meant in self._meanings:
+            for rest, ending in endings(name):
+                for spelled in dict.fromkeys((tuple(rest), tuple(without_maker(rest)))):
+                    found = meant(spelled)
+                    if len(found) > 1:
+                        raise self._ambiguous(found)
+                    if found:
+                        return found[0], ending
         return None
+
+    @property
+    def _meanings(self) -> Sequence[Callable[[Sequence[str]], list[Known]]]:
+        """How a name is found, one way after the other; Ollama's tags have the size before what parts the models."""
+        ways = (self.spellings.models, self.spellings.sized)
+        return (*ways, self.spellings.reordered) if self._is_ollama else ways
 
     def _beginning(self, name: Sequence[str]) -> Named:
         """Return the one model whose name begins so, its size included; raise InputError for several or none."""
@@ -236,7 +243,8 @@ def _stem(file: str) -> str:
     >>> _stem("Qwen3.5-397B-A17B-Q4_K_M-00001-of-00006.gguf")
     'Qwen3.5-397B-A17B-Q4_K_M'
     """
-    return re.sub(r"(?:[-.][0-9]{5}-of-[0-9]{5})?\.(?:gguf|safetensors)$", "", file, flags=re.IGNORECASE)
+    part = r"(?:[-.][0-9]{5}-of-[0-9]{5})?(?: ?\([0-9]{1,2}\))?"  # browsers number what is downloaded again
+    return re.sub(rf"{part}\.(?:gguf|safetensors)$", "", file, flags=re.IGNORECASE)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -21,6 +21,8 @@ _VERSIONS = frozenset(("instruct", "chat", "base", "text", "thinking", "hf", "qa
 _MTP = "mtp"
 _MAKERS = frozenset(("meta", "nvidia", "google", "microsoft", "ibm", "openai"))  # that some names begin with
 _LONGEST_RECIPE = 5  # words: "i1 ud q4 k xl"
+_SIZE_TOLERANCE = 0.07  # between a size in a name and the count of parameters: Phi-4 of 14.7B is called 14b
+_UNITS = {"m": 10**6, "b": 10**9, "t": 10**12}
 
 
 class Ending(NamedTuple):
@@ -102,6 +104,8 @@ def _spelled(row: ModelRow) -> Iterator[tuple[str, str]]:
         owner, _, last = name.rpartition("/")
         alias = "" if name in (row.name, row.hub_repo) else last
         yield last, alias
+        if ".0-" in last:
+            yield last.replace(".0-", "-"), alias  # "Granite 4"
         if owner or maker:
             yield f"{owner or maker}/{last}", alias  # as in bartowski's "Qwen_Qwen3.5-27B"
 
@@ -137,7 +141,39 @@ class Spellings:
         """Return the models that a whole name means: one or none, or several where it leaves out what parts them."""
         typed = key(name)
         found = _found(self._whole, typed) or _found(self._short, typed)
+        if not found and (undated := _without_version(name)) != name:
+            found = _found(self._short, key(undated))
         return [Known(model, "" if self._own(model, alias) else alias) for model, alias in found.items()]
+
+    def sized(self, name: Sequence[str]) -> list[Known]:
+        """Return the models that a name means without the size in it, if that is the size that they have.
+
+        >>> from deployfit.catalogue import rows
+        >>> from deployfit.models import MODELS
+        >>> Spellings(rows(MODELS), []).sized(words("GLM-4.5-Air-106B-A12B"))
+        [Known(model='GLM-4.5-Air', alias='')]
+        """
+        sizes = [word for word in name if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?[bmt]", word)]
+        if len(sizes) != 1:
+            return []
+        found = self.models([word for word in name if word not in sizes and not _is_active_size(word)])
+        size = float(sizes[0][:-1]) * _UNITS[sizes[0][-1]]
+        counts = {row.name: row.total_params or 0 for row in self.rows}
+        return [known for known in found if abs(counts[known.model] - size) <= _SIZE_TOLERANCE * size]
+
+    def reordered(self, name: Sequence[str]) -> list[Known]:
+        """Return the models whose whole name has the same words in any order."""
+        return self._in_any_order.get(_sorted(name), [])
+
+    @cached_property
+    def _in_any_order(self) -> dict[tuple[str, ...], list[Known]]:
+        index: dict[tuple[str, ...], list[Known]] = {}
+        for row in self.rows:
+            for spelling, alias in _spelled(row):
+                found = index.setdefault(_sorted(words(spelling)), [])
+                if row.name not in (known.model for known in found):
+                    found.append(Known(row.name, alias))
+        return index
 
     def _own(self, model: str, alias: str) -> bool:
         """Whether an alias is no other model: the model's own name with its maker's, or without its version."""
@@ -186,7 +222,11 @@ class Spellings:
 
     def containing(self, name: Sequence[str]) -> list[Known]:
         """Return the models whose name has all of these words."""
-        return [Known(model) for model, known, _ in self._names if set(name) <= set(known)]
+        return [
+            Known(model)
+            for model, known, _ in self._names
+            if set(name) <= {*known, *(word.removesuffix(".0") for word in known)}
+        ]
 
     def continued(self, name: Sequence[str]) -> list[Known]:
         """Return the models whose name goes on within its last word: "qwen" and "qwen3.5-27" have the rest to come."""
@@ -196,6 +236,11 @@ class Spellings:
             for model, _, spelled in self._names
             if spelled.startswith(typed) and spelled[len(typed) :][:1].isalnum() and _turns(spelled, len(typed))
         ]
+
+
+def _sorted(name: Sequence[str]) -> tuple[str, ...]:
+    """Return the letters and numbers of a name in one order: "llama4" is two words, as "Llama-4"."""
+    return tuple(sorted(re.findall(r"[^\W\d]+|[0-9.]+[^\W\d]*", " ".join(name))))
 
 
 def _turns(spelled: str, place: int) -> bool:
@@ -234,7 +279,23 @@ def _shortened(name: Sequence[str]) -> Iterator[Sequence[str]]:
         for rest, _ in endings(name):
             if rest != name:
                 yield rest
-        if len(rest) < 2 or not re.fullmatch(r"[0-9]{4}", rest[-1]):
+        if len(rest) < 2 or not _is_date(rest[-1]):
             return
+        if (undated := _without_version(rest)) != rest:
+            yield undated
         name = rest[:-1]
         yield name
+
+
+def _is_date(word: str) -> bool:
+    return re.fullmatch(r"[0-9]{4}", word) is not None
+
+
+def _without_version(name: Sequence[str]) -> Sequence[str]:
+    """Return a name without the version before its date.
+
+    >>> _without_version(words("Mistral-Nemo-Base-2407"))
+    ('mistral', 'nemo', '2407')
+    """
+    place = len(name) - 2
+    return (*name[:place], name[-1]) if place > 0 and _is_date(name[-1]) and name[place] in _VERSIONS else name
