@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[Sequence[str], float | None]] = {
     "fit, every recipe": ([*FIT, "--own", "--runtime", "llama.cpp"], 2.0),
     "fit, every file": (FIT, None),
     "plan": (["plan", "Qwen3.5-27B", "--mac", "32"], None),
-    "recommend": (["recommend", "--mac", "M2 Pro 32"], 8.0),
+    "recommend": (["recommend", "--mac", "M2 Pro 32"], 6.0),
     "table of the 11 Qwen3.5": (["table", *QWEN], 3.0),
     "table of all models": (["table"], None),
     "sweep, every model": (["sweep", "--mac", "32"], None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
+from typing import Any
 
 from deployfit.formats.ggml import TENSOR_TYPES, TensorType
 from deployfit.layers.attention import Attention, LatentAttention
@@ -129,6 +130,8 @@ class GgufSource:
             architecture != LLAMA or self.gqa > 1
         )
         self.splits: dict[object, Sequence[tuple[int, ...]]] = {}  # for recipes to keep what they found
+        self.typed: dict[object, Any] = {}
+        self._places: dict[tuple[str, tuple[int, ...], Part, bool], Sequence[Place]] = {}
         self._ordinals: dict[tuple[str, str], Mapping[tuple[str, int], int]] = {}
 
     @cached_property
@@ -147,6 +150,12 @@ class GgufSource:
 
     def places(self, tensors: GgufClass, *, fused_apart: bool = False) -> Sequence[Place]:
         """Return where each of the tensors stands; `fused_apart`: without counting fused projections as values."""
+        key = tensors.name, tensors.shape, tensors.part, fused_apart
+        if key not in self._places:
+            self._places[key] = list(self._places_of(tensors, fused_apart=fused_apart))
+        return self._places[key]
+
+    def _places_of(self, tensors: GgufClass, *, fused_apart: bool) -> Iterator[Place]:
         ordinals = self._counted("category", tensors.category)
         own = self._counted("role", tensors.role)
         values = tensors.category == ATTENTION_VALUES
@@ -154,13 +163,11 @@ class GgufSource:
         out_of = len(ordinals) if values else self.blocks
         if values and fused_apart:
             ordinals = own
-        places = []
+        is_draft = tensors.part is Part.MTP
         for layer in tensors.layers:
             here = (tensors.name, layer)
             position = layer if by_layer else ordinals[here]
-            is_draft = tensors.part is Part.MTP
-            places.append(Place(layer, position, out_of, ordinals[here], own[here], self.blocks, is_draft))
-        return places
+            yield Place(layer, position, out_of, ordinals[here], own[here], self.blocks, is_draft)
 
     def _counted(self, field: str, value: str) -> Mapping[tuple[str, int], int]:
         """Return the ordinal of each tensor of a category or role, by name and layer, as the quantizer walks."""

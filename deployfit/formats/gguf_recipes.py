@@ -177,26 +177,35 @@ class TypedClass(NamedTuple):
 
 
 def typed_classes(recipe: Recipe, source: GgufSource, *, imatrix: bool) -> list[TypedClass]:
-    """Return the types that the quantizer gives; raise InputError if it cannot make the recipe of this model."""
+    """Return the types that the quantizer gives; raise InputError if it cannot make the recipe of this model.
+
+    What recipes do with a class of tensors is kept: they are many, and differ in few classes.
+    """
     given = Given(source, imatrix)
+    overrides = _overrides(recipe.overrides)
+    is_unquantized = recipe.default.name in UNQUANTIZED
     by_category: dict[tuple[str, bool], Sequence[Rule]] = {}
-    typed = []
-    for tensors in source.classes:
+    typed: list[TypedClass] = []
+    for index, tensors in enumerate(source.classes):
         alike = tensors.category, tensors.is_stack
         if alike not in by_category:
             by_category[alike] = _rules(recipe, tensors, given)
         rules = by_category[alike]
         if recipe.fused_qkv is not None and tensors.role == "attn_qkv":
             rules = [Rule(tensors.role, (), (), recipe.fused_qkv)]
-        if recipe.overrides:
-            rules = [*_overrides(recipe, tensors, given), *rules]
+        if first := overrides[tensors.role, tensors.category]:
+            rules = [*(rule for rule in first if _holds(rule, given)), *rules]
         if rules and rules[0].of_place:
-            wanted = _by_place(rules, recipe, source, tensors)
-        else:
-            wanted = {rules[0].tensor_type if rules else tensors.source_type: tensors.layers}
-        for tensor_type, layers in wanted.items():
-            fitting = _fitting(tensor_type, recipe, tensors)
-            typed.append(TypedClass(tensors, fitting, layers, fitting.nbytes(tensors.params)))
+            for tensor_type, layers in _by_place(rules, recipe, source, tensors).items():
+                fitting = _fitting(tensor_type, recipe, tensors)
+                typed.append(TypedClass(tensors, fitting, layers, fitting.nbytes(tensors.params)))
+            continue
+        wanted = rules[0].tensor_type if rules else tensors.source_type
+        key = index, wanted.name, is_unquantized
+        if key not in source.typed:
+            fitting = _fitting(wanted, recipe, tensors)
+            source.typed[key] = TypedClass(tensors, fitting, tensors.layers, fitting.nbytes(tensors.params))
+        typed.append(source.typed[key])
     return typed
 
 
@@ -247,15 +256,24 @@ def _rules(recipe: Recipe, tensors: GgufClass, given: Given) -> list[Rule]:
     return rules[: 1 + next(index for index, rule in enumerate(rules) if not rule.of_place)]
 
 
-def _overrides(recipe: Recipe, tensors: GgufClass, given: Given) -> list[Rule]:
-    """Return a publisher's rules for a role; what the engine never quantizes must be there with its full name."""
-    if tensors.category == NEVER_QUANTIZED:
-        return [rule for rule in recipe.overrides if rule.category == tensors.role and _holds(rule, given)]
-    return [rule for rule in recipe.overrides if _matches(tensors.role, rule.category) and _holds(rule, given)]
+class _Overrides(dict[tuple[str, str], Sequence[Rule]]):
+    """A publisher's rules by role and category; what the engine never quantizes must be there with its full name."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        super().__init__()
+        self._rules = rules
+
+    def __missing__(self, alike: tuple[str, str]) -> Sequence[Rule]:
+        role, category = alike
+        if category == NEVER_QUANTIZED:
+            found = [rule for rule in self._rules if rule.category == role]
+        else:
+            found = [rule for rule in self._rules if _matches(role, rule.category)]
+        self[alike] = found
+        return found
 
 
-def _holds(rule: Rule, given: Given) -> bool:
-    return all(OF_THE_MODEL[name](given) for name in rule.of_model)
+_overrides = lru_cache(maxsize=1024)(_Overrides)
 
 
 @lru_cache(maxsize=16_384)  # roles by patterns
@@ -263,6 +281,10 @@ def _matches(role: str, pattern: str) -> bool:
     from fnmatch import fnmatchcase  # 4 ms that only a publisher's recipe should pay
 
     return fnmatchcase(role, pattern)
+
+
+def _holds(rule: Rule, given: Given) -> bool:
+    return all(OF_THE_MODEL[name](given) for name in rule.of_model)
 
 
 # Types that cannot be made well without an importance matrix; Q2_K only in one recipe. The engine refuses them.

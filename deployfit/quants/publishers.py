@@ -25,7 +25,17 @@ from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.gguf import gguf_header_bytes, gguf_recipes, gguf_weights, ollama_weights
 from deployfit.quants.mlx import mlx_source, mlx_weights
 from deployfit.quants.published_sizes import PARTS, PUBLISHED_SIZES, PublishedSize, best_of, is_model, sizes_a_model
-from deployfit.quants.weights import ALIKE_PERCENT, FORMATS, GGUF, MLX, Options, WeightClass, Weights, scaled
+from deployfit.quants.weights import (
+    ALIKE_PERCENT,
+    FORMATS,
+    GGUF,
+    MLX,
+    SAFETENSORS,
+    Options,
+    WeightClass,
+    Weights,
+    scaled,
+)
 from deployfit.tables import Row, Table
 from deployfit.units import gb
 from deployfit.values import NamedTuple
@@ -192,7 +202,7 @@ class Publisher:
                 self._formats.setdefault(name, format_name)
         # Counted once: a recipe can be asked for itself, for a size to be checked, and as the nearest to others.
         # A blueprint is found by identity, which is quicker than by value, and kept so that no other has it.
-        self._counted: dict[tuple[PublisherRecipe, int, bool], tuple[Blueprint, Weights]] = {}
+        self._counted: dict[tuple[object, ...], tuple[Blueprint, Weights]] = {}
         self._made: dict[tuple[str, int], tuple[Blueprint, Sequence[Weights]]] = {}
 
     @property
@@ -253,19 +263,22 @@ class Publisher:
         ruled = [self.counted(rule, model) for rule in self._recipes if rule.name == name]
         if ruled and 100 * off(min(ruled, key=off)) <= ALIKE_PERCENT * nbytes:
             return min(ruled, key=off)
-        return min(self._of_the_tool(self._formats[name], model), key=off)
+        made = self._of_the_tool(self._formats[name], model)
+        best = min(made, key=off, default=None)
+        if best and off(best) <= ORIGINAL_BYTES * sum(_params(model.blueprint).values()) - nbytes:
+            return best  # the original is farther
+        return min([*made, *self._of_the_tool(SAFETENSORS, model)], key=off)
 
     def _of_the_tool(self, format_name: str, model: Model) -> Sequence[Weights]:
-        """Return what the tool of a format makes of a model with each of its recipes; and the original."""
+        """Return what the tool of a format makes of a model with each of its recipes; of safetensors, the original."""
         key = format_name, id(model.blueprint)
         if key not in self._made:
             self._made[key] = model.blueprint, tuple(self._make(format_name, model))
         return self._made[key][1]
 
     def _make(self, format_name: str, model: Model) -> Iterator[Weights]:
-        row = self.rows[format_name]
         if format_name == GGUF:
-            drafts = matches(model.name, row.mtp_models) and bool(model.blueprint.drafts)
+            drafts = matches(model.name, self.rows[GGUF].mtp_models) and bool(model.blueprint.drafts)
             for recipe in gguf_recipes().values():
                 with suppress(InputError):
                     yield gguf_weights(model, recipe, imatrix=True, mtp=drafts)
@@ -273,7 +286,8 @@ class Publisher:
             for each in _mlx_recipes().values():
                 with suppress(InputError):
                     yield mlx_weights(model, each, vision=bool(mlx_source(model).tower.tensors))
-        yield checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[ORIGINAL])
+        else:
+            yield checkpoint_weights(model, checkpoint.recipes_of(rows(checkpoint.RECIPES))[ORIGINAL])
 
     def contents(self, format_name: str, model: str) -> tuple[str, ...]:
         """Return which parts this publisher's files of a model hold in a format."""
@@ -284,7 +298,8 @@ class Publisher:
 
     def counted(self, rule: PublisherRecipe, model: Model, *, mtp: bool = False) -> Weights:
         """Return the weights that a rule makes of a model; `mtp`: with the MTP layer, wherever the files have it."""
-        key = rule, id(model.blueprint), mtp
+        alike = rule.format, rule.base, rule.generation, rule.imatrix, rule.overrides  # for other models, perhaps
+        key = *alike, id(model.blueprint), mtp
         if key not in self._counted:
             weights = self._count(rule, model, mtp=mtp)._replace(publisher=self.name)
             self._counted[key] = model.blueprint, weights
