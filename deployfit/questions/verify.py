@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from deployfit import catalogue
@@ -13,20 +14,33 @@ from deployfit.estimate import estimate
 from deployfit.exit_codes import ANSWERED, OUTSIDE
 from deployfit.hardware.gpu_limit import LIMITS
 from deployfit.hardware.mac import MACS
+from deployfit.layers.attention import Attention
 from deployfit.measured.logs.causes import CAUSES
-from deployfit.measured.logs.compare import Row, SpeedRow, compare, compare_speeds, disagreements
+from deployfit.measured.logs.compare import (
+    NOTHING,
+    Beside,
+    Row,
+    SpeedRow,
+    compare,
+    compare_speeds,
+    disagreements,
+    explained,
+)
 from deployfit.measured.logs.header import parts_from_header
 from deployfit.measured.logs.lines import MOST_CHARACTERS
 from deployfit.measured.logs.log import EngineLog
+from deployfit.measured.logs.placement import Stored, mixture, padding_bytes
 from deployfit.measured.logs.question import question_of
 from deployfit.measured.logs.reading import known_programs, read_log
 from deployfit.measured.metal_builds import METAL_GENERATIONS, generation_of
+from deployfit.models import Model
 from deployfit.parameters import Parameter, param, python
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.question import Answered, Question
 from deployfit.questions.resolve import Start, find_model, machine_of, run_of, speeds_of, start_of
+from deployfit.runtimes.llamacpp.settings import ALL, SLOTS, LlamaCppSettings
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Speed
 from deployfit.values import NamedTuple
@@ -39,13 +53,23 @@ STANDARD_INPUT = "-"
 MOST_SKIPPED = 2**28  # characters of lines that are too long to say anything
 NO_MAC = "512"  # what stands for a Mac that the log does not name: no part depends on it
 
+LOGITS = {
+    ALL: "it reserves logits for a whole micro-batch, as servers did before June 2026",
+    SLOTS: "it reserves logits for its slots only, as today's servers do",
+}
+NO_WINDOWS = "it keeps the whole context in layers with a window, as builds before late May 2025 do"
+
 
 class Predicted(NamedTuple):
-    """What deployfit says of a log's question: parts, what is known beside them, and the speed."""
+    """What deployfit says of a log's question: parts, what is known beside them, and the speed.
+
+    `run`: what was asked, None where the parts are from the log's own header.
+    """
 
     parts: Sequence[MemoryPart]
-    known: Mapping[str, int]
+    beside: Beside = NOTHING
     speed: Speed | None = None
+    run: Run | None = None
 
 
 class Verified(Answered):
@@ -53,7 +77,11 @@ class Verified(Answered):
 
     def __init__(self, log: EngineLog, asked: Mapping[str, str], notes: Sequence[str], predicted: Predicted) -> None:
         self.log, self.asked, self.notes = log, asked, notes
-        self.rows_by_part: list[Row] = compare(log, predicted.parts, catalogue.rows(CAUSES), predicted.known)
+        rows = compare(log, predicted.parts, catalogue.rows(CAUSES), predicted.beside)
+        for reason, names, parts in _otherwise(predicted.run):
+            if any(row.agrees is False and row.name in names for row in rows):
+                rows = explained(rows, log, parts(), reason)
+        self.rows_by_part: list[Row] = rows
         speed = predicted.speed
         self.speeds: list[SpeedRow] = (
             compare_speeds(log, speed.decode, speed.prefill) if speed else compare_speeds(log, None, None)
@@ -132,7 +160,7 @@ APPS = {
 def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tuple[list[str], Predicted]:
     """Return the notes, and what deployfit says; of a model that is not known what the log's own header says."""
     if "model" not in asked or "quant" not in asked:
-        return notes, Predicted(parts_from_header(log), {})
+        return notes, Predicted(parts_from_header(log))
     machine = machine_of(asked.get("mac", NO_MAC), asked.get("macos"), asked.get("wired_limit"))
     own = {"model", "quant", "context", "runtime", "mac", "macos", "wired_limit", "mtp", "vision"}
     settings = {name: value for name, value in asked.items() if name not in own}
@@ -144,13 +172,62 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
         run = run_of(model, start, machine, options)
         needed = estimate(model, weights, run.runtime, run.settings, options)
     except DeployfitError as error:
-        return [*notes, python(error.marked).partition("\n")[0]], Predicted(parts_from_header(log), {})
-    known = {"file_tensors": weights.tensor_bytes}
-    if checkpoint := run.runtime.extra_columns(model.blueprint, run.settings, options).get("checkpoint_bytes"):
+        return [*notes, python(error.marked).partition("\n")[0]], Predicted(parts_from_header(log))
+    file = _whole_file(log, asked, model, weights)
+    file = _whole_file(log, asked, model, weights)
+    known = {"file_tensors": file.text_bytes + file.mtp_bytes}
+    if checkpoint := _checkpoint_bytes(log, run):
         known["checkpoint"] = checkpoint
     if "mac" in asked:
         known["gpu_limit"] = machine.limit.limit_bytes
-    return notes, Predicted(needed.parts, known, _speed(run, weights) if "mac" in asked else None)
+    unused = file.mtp_bytes if "mtp" not in asked else 0
+    beside = Beside(known, Stored(mixture(log, file), padding_bytes(weights), unused))
+    return notes, Predicted(needed.parts, beside, _speed(run, weights) if "mac" in asked else None, run)
+
+
+def _otherwise(run: Run | None) -> Iterator[tuple[str, Sequence[str], Callable[[], Sequence[MemoryPart]]]]:
+    """Yield what other builds do: the words for it, which parts differ then, and a function that returns all parts."""
+    if run is None or not isinstance(run.settings, LlamaCppSettings):
+        return
+    other = ALL if run.settings.outputs == SLOTS else SLOTS
+    yield LOGITS[other], ("compute",), partial(_running, run, run.settings._replace(outputs=other))
+    if not run.settings.swa_full:
+        yield NO_WINDOWS, ("kv_cache", "context"), partial(_running, run, run.settings._replace(swa_full=True))
+
+
+def _running(run: Run, settings: LlamaCppSettings) -> Sequence[MemoryPart]:
+    return run.runtime.running(run.model.blueprint, settings, run.options)
+
+
+def _checkpoint_bytes(log: EngineLog, run: Run) -> int:
+    """Return the size of the log's smallest context checkpoint; 0 where none is made."""
+    columns = run.runtime.extra_columns(run.model.blueprint, run.settings, run.options)
+    part, own = log.part("checkpoint"), columns.get("checkpoint_bytes") or 0
+    if part is None or not part.tokens or not own:
+        return own
+    blueprint = run.model.blueprint
+    mixers = [mixer for mixer in blueprint.attentions if isinstance(mixer, Attention)]
+    window = 0 if blueprint.recurrents else max((mixer.window or mixer.chunk for mixer in mixers), default=0)
+    if window > part.tokens:
+        own = own * part.tokens // window  # the tokens so far do not fill it
+    return own + (columns.get("checkpoint_bytes_per_token") or 0) * part.tokens
+
+
+def _whole_file(log: EngineLog, asked: Mapping[str, str], model: Model, weights: Weights) -> Weights:
+    """Return the weights of the log's file, with its MTP layers if the log counts those although nothing drafts."""
+    if "mtp" in asked or not model.blueprint.drafts or sum(log.model.types.values()) == _count(weights):
+        return weights
+    try:
+        whole = find_quant(asked["quant"], asked["runtime"]).weights(model, Options(mtp=True))
+    except DeployfitError:
+        return weights
+    size = log.part("file_tensors")
+    counted = sum(log.model.types.values()) == _count(whole)
+    return whole if counted or (size and size.figure.holds(whole.text_bytes + whole.mtp_bytes)) else weights
+
+
+def _count(weights: Weights) -> int:
+    return sum(len(each.layers) for each in weights.classes)
 
 
 def _start(log: EngineLog, runtime: str, context: str, settings: Mapping[str, str]) -> Start:
@@ -162,6 +239,10 @@ def _start(log: EngineLog, runtime: str, context: str, settings: Mapping[str, st
     if "metal" in start.chosen:
         metal = generation_of(log.build, catalogue.rows(METAL_GENERATIONS))
         start = start._replace(chosen={**start.chosen, "metal": metal})
+    said = log.settings
+    if said.outputs_max and said.parallel and "outputs" in start.chosen:
+        slots = said.outputs_max <= said.parallel * (1 + (said.draft_max or 0))
+        start = start._replace(chosen={**start.chosen, "outputs": SLOTS if slots else ALL})
     return start._replace(typed=settings)
 
 

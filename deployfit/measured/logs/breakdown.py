@@ -10,6 +10,7 @@ from deployfit.runtimes.runtime import DEVICE, HOST
 from deployfit.units import MIB
 from deployfit.values import NamedTuple
 
+REPACKED = ("CPU_REPACK", "CPU_AARCH64")  # today's name and that of 2024
 PARTS = ("weights", "context", "compute")  # what a row's numbers are
 
 _MIB = r"\s*(\d{1,9})"
@@ -22,6 +23,11 @@ class DeviceRow(NamedTuple):
 
     name: str
     numbers: tuple[int, ...]
+
+
+def is_host(device: str) -> bool:
+    """Return whether a buffer of this name is in ordinary memory (CPU_Mapped, CUDA_Host)."""
+    return device.startswith(("CPU", "Host")) or device.endswith("_Host")
 
 
 def breakdown_row(text: str) -> DeviceRow | None:
@@ -47,7 +53,7 @@ def fit_print_parts(text: str) -> DeviceRow | None:
 def breakdown_parts(rows: Mapping[str, tuple[int, ...]]) -> list[LoggedPart]:
     """Return the parts of such a table."""
     return [
-        LoggedPart(name, cut_off(str(number), MIB), HOST if device in ("Host", "CPU") else DEVICE)
+        LoggedPart(name, cut_off(str(number), MIB), HOST if is_host(device) else DEVICE, repacked=device in REPACKED)
         for device, numbers in rows.items()
         for name, number in zip(PARTS, numbers, strict=True)
         if number

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from deployfit.basis import Basis
 from deployfit.measured.logs.causes import Cause, reason_for
-from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart, LoggedSpeed, added, size
-from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart
+from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart, LoggedSpeed, added
+from deployfit.measured.logs.placement import Stored, held
+from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Rate
 from deployfit.values import NamedTuple
 
@@ -28,6 +29,8 @@ SUMS: Mapping[str, Sequence[str]] = {
 }
 WHOLE = ("peak", "footprint")  # all that is there at the start, with the working memory
 SPLIT = ("compute", "draft_compute")  # device and host are figures of their own
+ALIKE = 10  # a tower of the same type is no tenth larger or smaller
+HEADERS_BYTES, HEADERS_BYTES_PER_TOKEN = 2048, 24  # of a checkpoint: what is in it, and of which tokens
 LEAST_SPEED_TOKENS = 16  # a shorter answer says nothing of speed
 LEAST_PROMPT_TOKENS = 400  # as for the measurements that the rule for speed is held against
 
@@ -60,18 +63,41 @@ class SpeedRow(NamedTuple):
     agrees: bool
 
 
+class Beside(NamedTuple):
+    """What is known beside the predicted parts: bytes of `file_tensors`, `checkpoint`, `gpu_limit`, and the file."""
+
+    known: Mapping[str, int] = {}
+    stored: Stored = Stored()
+
+
+NOTHING = Beside()
+
+
 def compare(
-    log: EngineLog, parts: Sequence[MemoryPart], causes: Sequence[Cause] = (), known: Mapping[str, int] | None = None
+    log: EngineLog, parts: Sequence[MemoryPart], causes: Sequence[Cause] = (), beside: Beside = NOTHING
 ) -> list[Row]:
-    """Return a row per figure of the log; `known` are predicted bytes beside the parts: `file_tensors`, `gpu_limit`."""
+    """Return a row per figure of the log."""
     rows = []
-    for (name, where), (figure, said) in _logged(log).items():
-        predicted, basis = _predicted(log, name, where, parts, known or {})
-        if name == "weights" and predicted and overlap(log, predicted):
-            device = log.part("weights", DEVICE)
-            figure = device.figure if device else figure
-        rows.append(_row(log, name, where, figure, said, predicted, basis, parts, causes))
+    for (name, where), logged in _logged(log).items():
+        predicted, basis = _predicted(log, name, where, parts, beside.known)
+        if name == "weights" and predicted is not None:
+            found = held(log, _chosen(log, name, where, parts), beside.stored)
+            logged = logged._replace(figure=found.figure, agrees=found.agrees, reason=found.reason)
+        rows.append(_row(log, name, where, logged, predicted, basis, parts, causes, beside.stored.mixture))
     return rows
+
+
+def explained(rows: Sequence[Row], log: EngineLog, parts: Sequence[MemoryPart], reason: str) -> list[Row]:
+    """Return the rows, with a reason for those that differ but are as other predicted parts are."""
+    figures = _logged(log)
+    found = []
+    for row in rows:
+        if row.agrees is False:
+            other, _ = _predicted(log, row.name, row.where, parts, {})
+            if other not in (None, row.predicted_bytes) and figures[row.name, row.where].figure.holds(other):
+                row = row._replace(reason=reason)
+        found.append(row)
+    return found
 
 
 def disagreements(rows: Sequence[Row]) -> list[Row]:
@@ -79,34 +105,41 @@ def disagreements(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.agrees is False and row.basis == Basis.EXACT.value and not row.reason]
 
 
-def _logged(log: EngineLog) -> dict[tuple[str, str], tuple[Figure, bool]]:
+class _Logged(NamedTuple):
+    """A figure of the log; `agrees` and `reason` where more than its digits decides."""
+
+    figure: Figure
+    said: bool = False
+    again: Figure | None = None
+    agrees: bool | None = None
+    reason: str = ""
+
+
+def _logged(log: EngineLog) -> dict[tuple[str, str], _Logged]:
     """Return the log's figures by name and where; of most parts device and host are one."""
     grouped: dict[tuple[str, str], list[LoggedPart]] = {}
     for part in log.parts:
         split = part.name in SPLIT and log.mac.device not in ("CPU", "")
         grouped.setdefault((part.name, part.where if split else ""), []).append(part)
     figures = {
-        key: (added([part.figure for part in found]), any(part.said for part in found))
+        key: _Logged(
+            added([part.figure for part in found]),
+            any(part.said for part in found),
+            added([part.again or part.figure for part in found]) if any(part.again for part in found) else None,
+        )
         for key, found in grouped.items()
     }
     if log.mac.limit:
-        figures["gpu_limit", ""] = (log.mac.limit, False)
+        figures["gpu_limit", ""] = _Logged(log.mac.limit)
     return figures
 
 
-def overlap(log: EngineLog, predicted: int = 0) -> bool:
-    """Return whether the CPU holds weights that the GPU has too: together they are more than the file.
-
-    The GPU's mapping reaches from the first to the last tensor that it needs, and the token embedding may stand
-    between; a tied embedding is on the device as the output as well. Where the log does not say how large the file is,
-    the prediction is taken for it.
-    """
-    file = log.part("file_tensors")
-    device, host = log.part("weights", DEVICE), log.part("weights", HOST)
-    whole = file.figure.nbytes if file else predicted
-    if not (whole and device and host and host.mapped):
-        return False
-    return device.figure.nbytes + host.figure.nbytes // 2 > whole
+def _chosen(log: EngineLog, name: str, where: str, parts: Sequence[MemoryPart]) -> list[MemoryPart]:
+    """Return the predicted parts that a figure is the sum of."""
+    names = list(SUMS.get(name, (name,)))
+    if name == "weights" and log.settings.draft == "mtp":
+        names.append("draft_weights")  # they are in the same file
+    return [part for part in parts if not part.later and part.name in names and where in ("", part.where)]
 
 
 def _predicted(
@@ -121,14 +154,10 @@ def _predicted(
         return (total or None), Basis.DERIVED
     if name == "checkpoint":
         return _checkpoint(log, start), Basis.DERIVED
-    names = list(SUMS.get(name, (name,)))
-    if name == "weights" and log.settings.draft == "mtp":
-        names.append("draft_weights")  # they are in the same file
-    chosen = [part for part in start if part.name in names and where in ("", part.where)]
+    chosen = _chosen(log, name, where, parts)
     if not chosen:
         return None, None
-    order = list(Basis)
-    return sum(part.nbytes for part in chosen), max((part.basis for part in chosen), key=order.index)
+    return sum(part.nbytes for part in chosen), max((part.basis for part in chosen), key=list(Basis).index)
 
 
 def _checkpoint(log: EngineLog, parts: Sequence[MemoryPart]) -> int | None:
@@ -142,26 +171,26 @@ def _row(
     log: EngineLog,
     name: str,
     where: str,
-    figure: Figure,
-    said: bool,
+    logged: _Logged,
     predicted: int | None,
     basis: Basis | None,
     parts: Sequence[MemoryPart],
     causes: Sequence[Cause],
+    mixture: str,
 ) -> Row:
+    figure = logged.figure
     if predicted is None:
         return Row(name, where, None, figure.nbytes, None, "", None, "not predicted")
+    if logged.again and figure.holds(predicted):
+        figure = logged.again  # the log contradicts itself, and one of the two is not as predicted
     difference = predicted - figure.nbytes
-    agrees = figure.holds(predicted)
-    reason = ""
-    if not agrees:
-        reason = _reason(log, name, figure, said, predicted, parts) or reason_for(log, name, where, difference, causes)
+    agrees = figure.holds(predicted) if logged.agrees is None else logged.agrees
+    reason = logged.reason
+    if not agrees and not reason:
+        known = _reason(log, name, figure, logged.said, predicted, parts)
+        reason = known or reason_for(log, name, where, difference, causes)
         if not reason and name in ("weights", "file_tensors"):
-            reason = "another recipe, or another mixture of types, than the one asked for"
-    elif name == "weights" and overlap(log, predicted):
-        host = log.part("weights", HOST)
-        inside = size(host.figure.nbytes) if host else ""
-        reason = f"the CPU's mapping of {inside} is of tensors that the GPU's has too"
+            reason = mixture
     return Row(name, where, predicted, figure.nbytes, difference, basis.value if basis else "", agrees, reason)
 
 
@@ -169,16 +198,24 @@ def _reason(log: EngineLog, name: str, figure: Figure, said: bool, predicted: in
     """Return a cause that the log itself shows, "" if there is none."""
     if said:
         return f"{log.program}'s own estimate, not what was allocated"
-    if name == "checkpoint" and figure.nbytes - predicted > 0:
-        return "one state of a sequence, some headers, and the draft's cache of the tokens so far"
+    if name == "checkpoint" and 0 < figure.nbytes - predicted <= _headers_bytes(log):
+        return "it has headers too, and some bytes for each token so far"
     one = _checkpoint(log, parts) or 0
     if name == "recurrent_state" and one:
         states = round(figure.nbytes / one)
         if figure.holds(states * one):
             return f"it keeps {states} states of a sequence each"
+    if name == "vision" and abs(figure.nbytes - predicted) > predicted // ALIKE:
+        return "the tower's file is in another type than F16 or BF16"
     if name == "footprint" and figure.nbytes < predicted:
         return "the prediction is an upper bound: MLX gives buffers back when memory is short"
     return ""
+
+
+def _headers_bytes(log: EngineLog) -> int:
+    """Return what a checkpoint holds at most beside states and caches."""
+    part = log.part("checkpoint")
+    return HEADERS_BYTES + HEADERS_BYTES_PER_TOKEN * part.tokens if part else 0
 
 
 def compare_speeds(log: EngineLog, decode: Rate | None, prefill: Rate | None) -> list[SpeedRow]:

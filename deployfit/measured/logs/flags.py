@@ -25,6 +25,8 @@ _LLAMACPP: Mapping[str, str] = {
     "--draft-max": "draft_max",
     "--ctx-checkpoints": "checkpoints",
     "--cache-ram": "prompt_cache_mib",
+    "--n-cpu-moe": "n_cpu_moe",
+    "-ncmoe": "n_cpu_moe",
 }
 _MLX: Mapping[str, str] = {
     "--kv-bits": "kv_bits",
@@ -64,6 +66,10 @@ def llamacpp_settings(words: Sequence[str]) -> LoggedSettings:
     settings = _settings(words, _LLAMACPP)
     if "-kvu" in words or "--kv-unified" in words:
         settings = settings._replace(kv_unified=True)
+    if "--swa-full" in words:
+        settings = settings._replace(swa_full=True)
+    if "--cpu-moe" in words or "-cmoe" in words:
+        settings = settings._replace(cpu_moe=True)
     if "--mmproj" in words or "-mm" in words:
         settings = settings._replace(vision=True)
     if "draft-mtp" in words:

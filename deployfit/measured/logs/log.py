@@ -28,9 +28,14 @@ class Figure(NamedTuple):
     below_bytes: int = 0
     above_bytes: int = 0
 
-    def holds(self, nbytes: int) -> bool:
-        """Whether the exact number, printed the same way, would read so."""
-        return self.nbytes - self.below_bytes <= nbytes <= self.nbytes + self.above_bytes
+    def holds(self, nbytes: int, more: int = 0) -> bool:
+        """Whether the exact number, printed the same way, would read so; or one that is up to so much larger."""
+        return self.nbytes - self.below_bytes - more <= nbytes <= self.nbytes + self.above_bytes
+
+    def like(self, other: Figure) -> bool:
+        """Whether one number may have been printed as both."""
+        apart = other.nbytes - self.nbytes
+        return -(self.below_bytes + other.above_bytes) <= apart <= self.above_bytes + other.below_bytes
 
 
 def rounded(number: str, unit: int) -> Figure:
@@ -60,15 +65,19 @@ def added(figures: Sequence[Figure]) -> Figure:
 class LoggedPart(NamedTuple):
     """A figure of the log. `name` and `where` are those of a `MemoryPart`, or a whole: `context`, `peak`, `gpu_limit`.
 
-    `mapped`: it is a file's mapping, which another mapping of the same file may overlap. `said`: it is the program's
-    own estimate. `exact`: nothing was rounded.
+    `mapped`: it is a file's mapping, which another mapping of the same file may overlap. `repacked`: it is a second
+    copy of weights, in the order of the CPU's kernels. `said`: it is the program's own estimate. `again`: what other
+    lines say of it, where that is something else. `tokens`: of a context checkpoint, the tokens so far.
     """
 
     name: str
     figure: Figure
     where: str = DEVICE
     mapped: bool = False
+    repacked: bool = False
     said: bool = False
+    again: Figure | None = None
+    tokens: int = 0
 
 
 class LoggedSpeed(NamedTuple):
@@ -123,7 +132,8 @@ class LoggedSettings(NamedTuple):
     """How the program was started, as far as the log says; None where it does not.
 
     `context_tokens` are all sequences together. `draft`: "mtp", "model" or "" for none. `offloaded`: layers on the GPU,
-    of `layers`. `fitted_from`: the context before the program made it smaller or larger by itself.
+    of `layers`. `fitted_from`: the context before the program made it smaller or larger by itself. `outputs_max`: how
+    many tokens of a batch get logits.
     """
 
     context_tokens: int | None = None
@@ -146,6 +156,10 @@ class LoggedSettings(NamedTuple):
     prefill_step_size: int | None = None
     prompt_tokens: int | None = None
     fitted_from: int | None = None
+    swa_full: bool | None = None
+    outputs_max: int | None = None
+    cpu_moe: bool | None = None
+    n_cpu_moe: int | None = None
 
 
 class LoggedMac(NamedTuple):

@@ -169,7 +169,18 @@ def find_mac_of(log: EngineLog, macs: Sequence[MacRow], limits: Sequence[LimitRo
     return asked
 
 
-def settings_of(log: EngineLog) -> Mapping[str, str]:
+def _gpu_layers(log: EngineLog, model: Model | None) -> int | None:
+    """Return how many layers were kept from the GPU, None for none; an MTP layer that does not draft is not counted."""
+    said = log.settings
+    if log.mac.device in ("CPU", "") or said.offloaded is None or said.layers is None or said.offloaded >= said.layers:
+        return None
+    unused = 0
+    if model is not None and said.draft != "mtp":
+        unused = max(0, said.layers - 1 - len(model.blueprint.layers))
+    return max(0, said.offloaded - unused)
+
+
+def settings_of(log: EngineLog, model: Model | None = None) -> Mapping[str, str]:
     """Return the settings that the log states, by parameter of its runtime."""
     said = log.settings
     mtp = said.draft == "mtp"
@@ -181,6 +192,11 @@ def settings_of(log: EngineLog) -> Mapping[str, str]:
         "batch": said.batch,
         "ubatch": said.ubatch,
         "flash_attn": said.flash_attention,
+        "swa_full": said.swa_full or None,
+        "gpu_layers": _gpu_layers(log, model),
+        "cpu_moe": said.cpu_moe,
+        "n_cpu_moe": said.n_cpu_moe,
+        "load_mode": "none" if said.mmap is False and log.mac.device != "CPU" else None,
         "draft_max": said.draft_max if mtp else None,
         "ctx_checkpoints": said.checkpoints,
         "cache_ram": said.prompt_cache_mib,
@@ -232,4 +248,4 @@ def question_of(
         asked["mtp"] = "true"
     if log.settings.vision:
         asked["vision"] = "true"
-    return {**asked, **settings_of(log), **find_mac_of(log, macs, limits)}, notes
+    return {**asked, **settings_of(log, found.model), **find_mac_of(log, macs, limits)}, notes

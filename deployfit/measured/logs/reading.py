@@ -61,7 +61,9 @@ def _check_whole(log: EngineLog) -> None:
     parts = [part for part in log.parts if log.runtime == "mlx" or part.name not in loaded]
     if parts or log.speeds or (log.parts and log.program in WITHOUT_CACHES):
         return
-    raise InputError(
-        f"log: it ends before the caches are made; recognised so far: {log.recognised};"
-        " give the log from the start until the model answers"
-    )
+    ways = {
+        "llama-fit-params": "it prints what it counts with --fit-print on, or --verbose",
+        "llama-cli": "it prints its memory with --verbose",
+    }
+    way = ways.get(log.program, "give the log from the start until the model answers")
+    raise InputError(f"log: it ends before the caches are made; recognised so far: {log.recognised}; {way}")

@@ -17,7 +17,7 @@ class Context:
         self.cache_types: tuple[str, str] | None = None
         self.states: list[Figure] = []
         self.state_copies = 0
-        self.window = False
+        self.window = self.swa_full = False
         self.flash: bool | None = None
 
 

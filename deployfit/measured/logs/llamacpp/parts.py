@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from deployfit.measured.logs.breakdown import REPACKED, is_host
 from deployfit.measured.logs.llamacpp.loads import Context, Load
 from deployfit.measured.logs.llamacpp.reader import Reader
 from deployfit.measured.logs.log import LoggedPart, added, rounded
@@ -19,15 +20,16 @@ def target_of(load: Load) -> Context | None:
     return candidates[-1] if candidates else None
 
 
-def is_host(device: str) -> bool:
-    """Return whether a buffer of this name is in ordinary memory (CPU_Mapped, CUDA_Host)."""
-    return device.startswith(("CPU", "Host")) or device.endswith("_Host")
-
-
 def load_parts(load: Load, prefix: str = "") -> list[LoggedPart]:
     """Return the weights of a load, the size of its file, and what its context and its MTP layers' allocated."""
     parts = [
-        LoggedPart(f"{prefix}weights", figure, HOST if is_host(device) else DEVICE, "_Mapped" in device)
+        LoggedPart(
+            f"{prefix}weights",
+            figure,
+            HOST if is_host(device) else DEVICE,
+            mapped="_Mapped" in device,
+            repacked=device in REPACKED,
+        )
         for device, figure in load.buffers
         if figure.nbytes
     ]
@@ -45,14 +47,15 @@ def load_parts(load: Load, prefix: str = "") -> list[LoggedPart]:
 
 def _context_parts(context: Context, prefix: str) -> list[LoggedPart]:
     parts = []
-    caches = context.cache_sizes or list(context.buffers["KV"].values())
-    if caches:
-        where = HOST if context.buffers["KV"] and all(map(is_host, context.buffers["KV"])) else DEVICE
-        parts.append(LoggedPart(f"{prefix}kv_cache", added(caches), where))
-    states = context.states or list(context.buffers["RS"].values())
-    if states:
-        where = HOST if context.buffers["RS"] and all(map(is_host, context.buffers["RS"])) else DEVICE
-        parts.append(LoggedPart(f"{prefix}recurrent_state", added(states), where))
+    for name, sizes, kind in (("kv_cache", context.cache_sizes, "KV"), ("recurrent_state", context.states, "RS")):
+        buffers = context.buffers[kind]
+        if not (sizes or buffers):
+            continue
+        allocated = added([each for each in buffers.values() if each.nbytes])  # 0.00 MiB: only planned
+        figure = added(sizes) if sizes else allocated
+        where = HOST if buffers and all(map(is_host, buffers)) else DEVICE
+        again = allocated if allocated.nbytes and not figure.like(allocated) else None
+        parts.append(LoggedPart(f"{prefix}{name}", figure, where, again=again))
     for device, figure in context.buffers["compute"].items():
         parts.append(LoggedPart(f"{prefix}compute", figure, HOST if is_host(device) else DEVICE))
     for figure in context.buffers["output"].values():
@@ -67,6 +70,6 @@ def other_parts(reader: Reader, draft: Load | None) -> list[LoggedPart]:
         kind, _, device = name.partition(" ")
         parts.append(LoggedPart(kind, figure, HOST if is_host(device) else DEVICE))
     if reader.checkpoints:
-        smallest = min(reader.checkpoints)
-        parts.append(LoggedPart("checkpoint", smallest[1], HOST))
+        tokens, figure = min(reader.checkpoints)
+        parts.append(LoggedPart("checkpoint", figure, HOST, tokens=tokens))
     return parts

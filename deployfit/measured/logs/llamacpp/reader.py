@@ -42,6 +42,12 @@ _EVAL_TIME = re.compile(rf"(?<!prompt) eval time =\s*[\d.]{{1,14}} ms /\s*{_RATE
 _CHECKPOINT = re.compile(r"n_tokens = (\d{1,9}), size = (\d{1,9}\.\d{1,4}) MiB")
 
 
+CLI, FIT_PARAMS = "llama-cli", "llama-fit-params"
+_COMMAND = re.compile(
+    r"(?:^|[\s/\\])(llama-(?:server|cli|fit-params|perplexity|completion|mtmd-cli))(?:\.exe)?[\"']? +-"
+)
+
+
 class Reader:
     """Reads line after line; what is not understood is passed over."""
 
@@ -49,6 +55,7 @@ class Reader:
         self.loads: list[Load] = []
         self.draft_file = self.draft_context = self.in_fit = False
         self.words: set[str] = set()
+        self.program = ""
         self.build = 0
         self.chip = self.device = ""
         self.limit = ""
@@ -194,6 +201,8 @@ class Reader:
                 context.cache_types = context.cache_types or (keys, values)
         elif text.startswith("creating"):
             self.context.window = " SWA KV" in text and "non-SWA" not in text
+        elif "using full-size SWA cache" in text:
+            self.context.swa_full = True
         elif "KV buffer size" in text:
             buffer = _BUFFER.match(text)
             if buffer:
@@ -302,6 +311,8 @@ class Reader:
                 self.server[name] = value
         elif "loaded multimodal model" in text:
             self.vision_loaded = True
+        elif word == "llama_fit_params":
+            self.program = FIT_PARAMS
         elif "eval time" in text:
             self._time(text)
         elif "created context checkpoint" in text:
@@ -324,12 +335,26 @@ class Reader:
             self._checkpoint(text)
         elif "eval time" in text:
             self._time(text)
-        elif text.startswith("-c ") or "llama-server " in text or "llama-cli " in text:
+        elif text.startswith("-c "):
+            self._command(text)
+        elif text.startswith(("build   ", "model   ", "ftype   ")):
+            self._banner(text)
+        elif found := _COMMAND.search(text):
+            self.program = found[1]
             self._command(text)
         else:
             row = fit_print_parts(text)
             if row:
                 self.fit_print[row.name] = row.numbers
+
+    def _banner(self, text: str) -> None:
+        """Read what llama-cli says of itself before it answers."""
+        self.program = CLI
+        name, _, said = text.partition(": ")
+        if name.startswith("model"):
+            self._model(said)
+        elif name.startswith("build"):
+            self._version("build", said)
 
     def _command(self, text: str) -> None:
         words = words_of(text)

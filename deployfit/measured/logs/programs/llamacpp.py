@@ -10,19 +10,21 @@ import re
 from collections.abc import Mapping, Sequence
 
 from deployfit.errors import InputError, quoted
-from deployfit.measured.logs.breakdown import breakdown_parts
+from deployfit.measured.logs.breakdown import breakdown_parts, is_host
 from deployfit.measured.logs.lines import Line
 from deployfit.measured.logs.llamacpp.header import model_of
 from deployfit.measured.logs.llamacpp.loads import Context, Load
-from deployfit.measured.logs.llamacpp.parts import is_host, load_parts, other_parts, target_of
-from deployfit.measured.logs.llamacpp.reader import Reader
+from deployfit.measured.logs.llamacpp.parts import load_parts, other_parts, target_of
+from deployfit.measured.logs.llamacpp.reader import CLI, FIT_PARAMS, Reader
 from deployfit.measured.logs.llamacpp.words import WORDS as WORDS
 from deployfit.measured.logs.log import EngineLog, Figure, LoggedMac, LoggedModel, LoggedSettings, completed, rounded
 from deployfit.measured.logs.names import file_of
 from deployfit.units import MIB
 
 NAME = "llama.cpp"
-STARTS = ("-c ", "MTL0 ", "Metal ", "CPU ", "Host ", "CUDA0 ", "Vulkan0 ", "prompt eval time")
+LEAST_BUILD = 1_000  # of August 2023; fewer commits are those of a shallow clone, or of a fork, and say no date
+BANNER = ("build      : ", "model      : ", "ftype      : ")  # of llama-cli
+STARTS = ("-c ", "MTL0 ", "Metal ", "CPU ", "Host ", "CUDA0 ", "Vulkan0 ", "prompt eval time", *BANNER)
 MARKS = ("  eval time =", "llama-", "created context checkpoint")
 ORDER = 0
 
@@ -42,13 +44,14 @@ def _log(reader: Reader) -> EngineLog | None:
     target = target_of(load) if load else None
     if not parts:
         parts = [*breakdown_parts(reader.rows), *breakdown_parts(reader.fit_print)]
-    if not (parts or reader.speeds or reader.server or reader.chip or reader.limit or (load and load.header)):
+    seen = parts or reader.speeds or reader.server or reader.chip or reader.limit or (load and load.header)
+    if not (seen or reader.program):
         return None
     return EngineLog(
         program=_program(reader),
         runtime=NAME,
         version=f"b{reader.build}" if reader.build else "",
-        build=reader.build,
+        build=reader.build if reader.build >= LEAST_BUILD else 0,
         model=model_of(load, reader.model),
         settings=_settings(reader, load, target),
         mac=LoggedMac(reader.chip, 0, _limit(reader), _device(reader, load)),
@@ -102,7 +105,7 @@ def _settings(reader: Reader, load: Load | None, context: Context | None) -> Log
         kv_type_k=types[0] if types else None,
         kv_type_v=types[1] if types else None,
         flash_attention=flash,
-        mmap=load.mmap if load else None,
+        mmap=load.mmap if load and load.allocated else None,
         draft=_draft(reader, load, copies) if load and load.contexts else None,
         draft_max=reader.draft_max or copies or None,
         vision=True if reader.vision_loaded else None,
@@ -111,6 +114,8 @@ def _settings(reader: Reader, load: Load | None, context: Context | None) -> Log
         checkpoints=_number(server.get("checkpoints")),
         prompt_cache_mib=_number(cache.removesuffix(" MiB")),
         fitted_from=reader.fitted[0] if reader.fitted else None,
+        outputs_max=_number(logged.get("n_outputs_max")),
+        swa_full=context.swa_full or None if context else None,
     )
     return completed(found, reader.command)
 
@@ -139,6 +144,11 @@ def _device(reader: Reader, load: Load | None) -> str:
         devices = [device for device in used if not is_host(device)]
         if used and not devices:
             return "CPU"
+    tables = [*reader.rows, *reader.fit_print]
+    if tables and not devices:
+        devices = [device for device in tables if not is_host(device)]
+        if not devices:
+            return "CPU"
     name = re.match(r"[A-Za-z]+", devices[0]) if devices else None
     kind = name[0] if name else ""
     return "Metal" if kind in ("MTL", "Metal") else kind or reader.device
@@ -150,13 +160,15 @@ def _limit(reader: Reader) -> Figure | None:
 
 
 def _program(reader: Reader) -> str:
+    if reader.program == CLI:
+        return CLI  # today's starts a server of its own
     if reader.server or reader.words & {"load_model", "create_check", "print_timing"}:
         return "llama-server"
     if reader.words & {"generate", "common_perf_print"}:
-        return "llama-cli"
-    if reader.fit_print or "llama_fit_params" in reader.words:
-        return "llama-fit-params"
-    return NAME
+        return CLI
+    if reader.fit_print:
+        return FIT_PARAMS
+    return reader.program or NAME
 
 
 def _notes(reader: Reader, load: Load | None) -> tuple[str, ...]:
