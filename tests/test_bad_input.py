@@ -555,7 +555,7 @@ def test_a_log_of_one_line_is_not_held_in_memory(command: str, tmp_path: Path, m
     complaint(command, str(path))
     assert tracemalloc.get_traced_memory()[1] < 4_000_000
     tracemalloc.stop()
-    monkeypatch.setattr("deployfit.questions.verify.MOST_SKIPPED", 30_000_000)
+    monkeypatch.setattr("deployfit.measured.logs.text.MOST_SKIPPED", 30_000_000)
     assert "log: lines without an end" in complaint(command, str(path))
 
 

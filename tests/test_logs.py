@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -264,6 +265,28 @@ def test_what_ollama_logs_of_its_engine_is_predicted_options_of_a_user_s_or_not(
     rows = {(row.name, row.where): row for row in found.rows_by_part}
     assert (rows["weights", ""].agrees, rows["kv_cache", ""].agrees) == (True, True)
     assert None not in {row.predicted_bytes for row in found.rows_by_part}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text.encode("utf-16"),
+        lambda text: text.encode("utf-16-le"),
+        lambda text: text.encode("utf-16-be"),
+        lambda text: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode(),
+        lambda text: gzip.compress(text.encode()),
+        lambda text: gzip.compress(text.encode("utf-16")),
+    ],
+    ids=["PowerShell", "UTF-16 little", "UTF-16 big", "Windows", "gzip", "gzip of UTF-16"],
+)
+def test_a_log_says_the_same_however_it_is_written(written: Callable[[str], bytes], tmp_path: Path) -> None:
+    plain = FOLDER / "llama-server-10.log"
+    other = tmp_path / "other.log"
+    other.write_bytes(written(plain.read_text(encoding="utf-8")))
+    assert verify(str(other)).rows_by_part == verify(str(plain)).rows_by_part
+    other.write_bytes(gzip.compress(plain.read_bytes())[:-20])
+    with pytest.raises(InputError, match="a gzip file that is not whole"):
+        verify(str(other))
 
 
 def test_what_an_application_logs_comes_before_its_defaults(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from deployfit import catalogue
 from deployfit.errors import DeployfitError, InputError, quoted
@@ -27,14 +27,14 @@ from deployfit.measured.logs.compare import (
     explained,
 )
 from deployfit.measured.logs.header import parts_from_header
-from deployfit.measured.logs.lines import MOST_CHARACTERS
 from deployfit.measured.logs.log import EngineLog
 from deployfit.measured.logs.placement import Stored, mixture, padding_bytes
 from deployfit.measured.logs.question import question_of
-from deployfit.measured.logs.reading import known_programs, read_log
+from deployfit.measured.logs.reading import read_log
+from deployfit.measured.logs.text import lines_of
 from deployfit.measured.metal_builds import METAL_GENERATIONS, generation_of
 from deployfit.models import Model
-from deployfit.parameters import Parameter, param, python
+from deployfit.parameters import Parameter, python
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from deployfit.report.document import Document
 
 STANDARD_INPUT = "-"
-MOST_SKIPPED = 2**28  # characters of lines that are too long to say anything
 NO_MAC = "512"  # what stands for a Mac that the log does not name: no part depends on it
 
 LOGITS = {
@@ -109,32 +108,15 @@ def verify(log: str) -> Verified:
 def read_log_file(path: str) -> EngineLog:
     """Return what a file, or standard input, says; it may hold anything."""
     if path == STANDARD_INPUT:
-        return read_log(_lines(_readable(sys.stdin)))
+        pasted = getattr(sys.stdin, "buffer", None)
+        return read_log(lines_of(pasted) if pasted else sys.stdin)
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise InputError(f"{param('log')} {quoted(path)}: not a file; give one, or - for a pasted text")
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return read_log(_lines(file))
+            raise InputError(f"log {quoted(path)}: not a file; give one, or - for a pasted text")
+        with open(path, "rb") as file:
+            return read_log(lines_of(file))
     except OSError as error:
-        raise InputError(f"{param('log')} {quoted(path)}: {error.strerror}; give a file, or - for a text") from None
-
-
-def _lines(stream: IO[str]) -> Iterator[str]:
-    """Yield lines, of long ones the beginning; raise InputError for a text that has next to none."""
-    left = MOST_SKIPPED
-    while line := stream.readline(MOST_CHARACTERS):
-        yield line
-        while line and line[-1] != "\n":  # the rest of a long one
-            line = stream.readline(MOST_CHARACTERS)
-            left -= len(line)
-            if left < 0:
-                raise InputError(f"log: lines without an end; give what {known_programs()} printed")
-
-
-def _readable(stream: IO[str]) -> IO[str]:
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="replace")
-    return stream
+        raise InputError(f"log {quoted(path)}: {error.strerror}; give a file, or - for a text") from None
 
 
 def question_from(log: EngineLog) -> tuple[Mapping[str, str], Sequence[str]]:
