@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Iterator
+from typing import IO, cast
 
 from deployfit.errors import InputError
 from deployfit.measured.logs.lines import MOST_CHARACTERS
@@ -30,7 +31,7 @@ def lines_of(stream: io.BufferedReader) -> Iterator[str]:
 
     try:
         with gzip.GzipFile(fileobj=stream) as unpacked:
-            yield from _lines(unpacked, encoding_of(unpacked.peek(FIRST_BYTES)))
+            yield from _lines(cast(IO[bytes], unpacked), encoding_of(unpacked.peek(FIRST_BYTES)))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise InputError("log: a gzip file that is not whole; give the text") from None
 
@@ -50,7 +51,7 @@ def encoding_of(start: bytes) -> str:
     return "utf-8-sig"
 
 
-def _lines(stream: io.BufferedIOBase, encoding: str) -> Iterator[str]:
+def _lines(stream: IO[bytes], encoding: str) -> Iterator[str]:
     """Yield lines; raise InputError for a text that has next to none."""
     text, left = io.TextIOWrapper(stream, encoding, errors="replace"), MOST_SKIPPED
     try:
