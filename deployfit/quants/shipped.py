@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from deployfit.catalogue import rows, rows_by
 from deployfit.models import Model
 from deployfit.quants.weights import FORMATS
@@ -45,16 +47,17 @@ def not_shipped(model: Model, format_name: str, recipe: str) -> tuple[str, ...]:
     """
     for row in rows(SHIPPED):
         if row.format == format_name and model.blueprint.model_type in row.model_types and recipe not in row.recipes:
-            size = _published_bytes(model, row.shipped)
+            size = _published_bytes(model.name, row.shipped)
             known = f"{row.shipped} of {gb(size)} GB" if size else row.shipped
             return (f"nobody ships {recipe} of {model.name}: {row.why}, such as {known}",)
     return ()
 
 
-def _published_bytes(model: Model, name: str) -> int:
+@lru_cache(maxsize=64)
+def _published_bytes(model: str, name: str) -> int:
     from deployfit.quants.published_sizes import PUBLISHED_SIZES, best_of  # few models need it
 
     publisher, _, recipe = name.partition(":")
-    sizes = PUBLISHED_SIZES.parsed(rows_by(PUBLISHED_SIZES, "model").get(model.name, []))
+    sizes = PUBLISHED_SIZES.parsed(rows_by(PUBLISHED_SIZES, "model").get(model, []))
     best = best_of([size for size in sizes if (size.publisher, size.recipe) == (publisher, recipe)])
     return best.nbytes if best else 0
