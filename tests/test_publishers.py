@@ -287,6 +287,25 @@ def test_a_measured_size_is_shared_out_and_adds_up() -> None:
     assert 0 < weights.file_bytes - weights.tensor_bytes < 12_000_000
 
 
+@pytest.mark.parametrize(
+    ("model", "recipe", "tool_s_text"),  # mlx-lm's own figures of the text, as in other_mlx_weights.csv
+    [
+        ("Gemma-4-E4B", "4bit", 4_198_750_292),
+        ("Gemma-4-E4B", "6bit", 6_064_363_604),
+        ("Gemma-4-E4B", "bf16", 14_926_026_836),
+        ("Gemma-4-31B", "8bit", 32_617_177_720),
+        ("Mistral-Small-3.2-24B", "4bit", 13_260_072_960),
+    ],
+)
+def test_towers_in_mlx_files_are_no_weights_of_mlx_lm(
+    model: str, recipe: str, tool_s_text: int, fit_rows: Rows
+) -> None:
+    (row,) = fit_rows(model, "--quant", f"mlx-community:{recipe}", "--mac", "128")
+    text = next(part["bytes"] for part in row["parts"] if part["name"] == "weights")
+    assert row["file_bytes"] > 1.02 * tool_s_text  # the file has the tower
+    assert abs(text - tool_s_text) < 0.008 * tool_s_text
+
+
 def test_re_uploads_are_kept_and_the_latest_is_taken(fit_rows: Rows) -> None:
     dated = {
         size.date: size.nbytes

@@ -420,6 +420,8 @@ class PublishedQuant(NamedTuple):
         MTP layer and text by their parameters; the tensors of each as in the nearest recipe that can be counted.
         """
         params = {part: count for part, count in _params(model.blueprint).items() if part.value in published.contains}
+        if self.format == MLX and params.get(Part.VISION) == 0:  # a tower that the blueprint does not tell
+            params[Part.VISION] = mlx_source(model).tower.nbytes // ORIGINAL_BYTES
         quantized = params.get(Part.TEXT, 0) + params.get(Part.MTP, 0)
         vision_bytes = ORIGINAL_BYTES * params.get(Part.VISION, 0)
         rest = published.nbytes - vision_bytes

@@ -380,6 +380,8 @@ def _defaults(run: Run) -> Iterable[tuple[str, str]]:
 
 def _largest_image(answer: Answer) -> str:
     run, needed = answer.run, answer.estimate
+    if run.model.blueprint.vision is None:  # of some only the tower's bytes are known
+        return "what one takes is not known"
     free = run.machine.budget_bytes - needed.total_bytes
     largest = run.runtime.largest_image(run.model.blueprint, run.settings, needed.at_start, max(free, 0))
     if largest is None:
