@@ -1,8 +1,8 @@
 """What would make it fit, as somebody who knows would advise: every way is tried before it is offered.
 
-Less context or a smaller KV cache of the same file first, then a smaller file that is no worse by the cited evidence, a
-smaller model, the smallest Mac that runs it as asked, and a raised limit last. Files with evidence of a loss are never
-offered while anything else helps.
+Less context or a smaller KV cache of the same file first, then a smaller file that is no worse by the cited evidence,
+one that is published before one to be made, a smaller model, the smallest Mac that runs it as asked, and a raised limit
+last. A context far shorter than asked for, and files with evidence of a loss, are offered only where nothing else does.
 """
 
 from __future__ import annotations
@@ -49,9 +49,13 @@ def advice_on(answer: Answer, judge: Judge, choices: Choices) -> list[Advice]:
     if answer.verdict in (Verdict.FITS, Verdict.UNKNOWN):
         return []
     ways: list[Advice] = []
-    for offered in (_same_file, _other_file, _other_model, _other_machine, _raised, _lossy_file):
-        if len(ways) < MOST and not (offered is _lossy_file and ways):
+    raised = list(_raised(answer, judge, choices)) if answer.verdict is Verdict.NEEDS_RAISED_LIMIT else []
+    for offered in (_same_file, _other_file, _other_model, _other_machine):
+        if len(ways) + len(raised) < MOST:
             ways += list(offered(answer, judge, choices))[:1]
+    ways += raised
+    for last in (_short_context, _lossy_file):
+        ways = ways or list(last(answer, judge, choices))[:1]
     return ways
 
 
@@ -62,12 +66,25 @@ def _same_file(answer: Answer, judge: Judge, choices: Choices) -> Iterator[Advic
     if found is not None:
         yield Advice(found, "fits with the whole context")
     least = max(LEAST_CONTEXT, run.settings.context_tokens // LEAST_SHARE)
+    longest, typed = _longest(answer, judge, least)
+    if longest >= least:
+        yield Advice({"context": str(longest), **typed}, "the largest context that fits")
+
+
+def _short_context(answer: Answer, judge: Judge, choices: Choices) -> Iterator[Advice]:
+    longest, typed = _longest(answer, judge, LEAST_CONTEXT)
+    if longest:
+        yield Advice({"context": str(longest), **typed}, "the largest context that fits, far shorter than asked for")
+
+
+def _longest(answer: Answer, judge: Judge, least: int) -> tuple[int, Mapping[str, str]]:
+    """Return the longest context, and what to type for it: for a smaller cache where it were below the least."""
+    run = answer.run
     best: tuple[int, Mapping[str, str]] = (answer.max_context_tokens, {})
     if best[0] < least:
         for typed, settings in run.runtime.thriftier(run.model.blueprint, run.settings):
-            best = max(best, (judge.max_context(weights, settings), typed), key=lambda pair: pair[0])
-    if best[0] >= least:
-        yield Advice({"context": str(best[0]), **best[1]}, "the largest context that fits")
+            best = max(best, (judge.max_context(answer.weights, settings), typed), key=lambda pair: pair[0])
+    return best
 
 
 def _thrifty(answer: Answer, judge: Judge, weights: Weights) -> Mapping[str, str] | None:
@@ -88,18 +105,23 @@ def _smaller(answer: Answer, judge: Judge, choices: Choices, *, lossy: bool) -> 
 
 
 def _other_file(answer: Answer, judge: Judge, choices: Choices, *, lossy: bool = False) -> Iterator[Advice]:
-    """Yield the largest smaller file that fits, if need be with a smaller cache."""
+    """Yield the largest smaller file that fits, if need be with a smaller cache; first of those that are published."""
     budget = answer.run.machine.budget_bytes
-    with_cache: Advice | None = None
-    for quant, weights in _smaller(answer, judge, choices, lossy=lossy):
-        what = f"{gib(weights.tensor_bytes, 1)} GiB in place of {gib(answer.weights.tensor_bytes, 1)}"
-        if judge.estimate(weights).total_bytes <= budget:
-            yield Advice({"quant": quant.name}, f"the next smaller file that fits, {what}")
+    files = list(_smaller(answer, judge, choices, lossy=lossy))
+    for is_published in (True, False):
+        with_cache: Advice | None = None
+        for quant, weights in files:
+            if bool(quant.publisher) != is_published:
+                continue
+            what = f"{gib(weights.tensor_bytes, 1)} GiB in place of {gib(answer.weights.tensor_bytes, 1)}"
+            if judge.estimate(weights).total_bytes <= budget:
+                yield Advice({"quant": quant.name}, f"the next smaller file that fits, {what}")
+                return
+            if with_cache is None and (typed := _thrifty(answer, judge, weights)) is not None:
+                with_cache = Advice({"quant": quant.name, **typed}, f"a smaller file and cache that fit, {what}")
+        if with_cache:
+            yield with_cache
             return
-        if with_cache is None and (typed := _thrifty(answer, judge, weights)) is not None:
-            with_cache = Advice({"quant": quant.name, **typed}, f"a smaller file and cache that fit, {what}")
-    if with_cache:
-        yield with_cache
 
 
 def _lossy_file(answer: Answer, judge: Judge, choices: Choices) -> Iterator[Advice]:

@@ -184,10 +184,38 @@ def test_what_does_not_fit_comes_with_what_would(words: tuple[str, ...], fit_row
 
 def test_the_smaller_recipe_that_is_advised_is_the_plainer_of_two(fit_rows: Rows) -> None:
     """Q8_0 rather than the MXFP4_MOE of the same size; the settings that were typed are kept."""
-    (row,) = fit_rows("Qwen3.5-27B", "--mac", "64", "--quant", "BF16", "--ubatch", "1024")
+    (row,) = fit_rows("Mixtral-8x7B", "--mac", "64", "--quant", "BF16", "--ubatch", "1024")
     (way,) = [asked(advice) for advice in row["advice"] if "smaller file" in advice]
     assert way[way.index("--quant") + 1] == "Q8_0"
     assert way[way.index("--ubatch") + 1] == "1024"
+
+
+@pytest.mark.parametrize(
+    ("words", "start", "said"),
+    [
+        # what can be downloaded before what one would have to make
+        (("Qwen3.5-27B", "--quant", "BF16", "--mac", "64"), "Qwen3.5-27B --quant unsloth:", "smaller file"),
+        # models whose published count nobody saw are smaller ones too, and so are those without a known file
+        (("Gemma-3-27B", "--quant", "Q4_K_M", "--mac", "16"), "Gemma-3-12B --quant Q", "smaller model"),
+        (("Llama-3.3-70B", "--quant", "Q4_K_M", "--mac", "32"), "Llama-3.1-8B --quant Q8_0", "smaller model"),
+    ],
+)
+def test_what_an_expert_would_name_first(words: tuple[str, ...], start: str, said: str, fit_rows: Rows) -> None:
+    (row,) = fit_rows(*words)
+    (way,) = [advice for advice in row["advice"] if said in advice]
+    assert way.startswith(f"deployfit fit {start}")
+
+
+def test_experts_that_are_shipped_quantized_stay_so(fit_rows: Rows) -> None:
+    recipes = [row["recipe"] for row in fit_rows("gpt-oss-20b", "--runtime", "mlx", "--mac", "32")]
+    assert len(recipes) == 4
+    assert all(recipe.startswith("mxfp4_experts") for recipe in recipes)
+
+
+def test_the_limit_is_among_the_ways_where_raising_it_is_enough(fit_rows: Rows) -> None:
+    (row,) = fit_rows("Qwen3.5-27B", "--quant", "Q6_K", "--mac", "32", "--context", "64k")
+    assert row["verdict"] == "needs_raised_limit"
+    assert [advice.split()[0] for advice in row["advice"]] == ["deployfit", "deployfit", "sudo"]
 
 
 def test_the_sysctl_line_that_is_advised_makes_it_fit(fit_rows: Rows) -> None:

@@ -7,6 +7,7 @@ from math import prod
 from deployfit.basis import Basis
 from deployfit.catalogue import rows
 from deployfit.errors import InputError
+from deployfit.formats.gguf import SHIPPED_EXPERTS
 from deployfit.formats.mlx import (
     MLX_LM,
     MLX_VLM,
@@ -88,8 +89,8 @@ class MlxQuant(NamedTuple):
         return self.recipe.name
 
     def advisable(self, model: Model, options: Options) -> bool:
-        """Return whether today's tools make it of this model."""
-        if self.recipe.note:
+        """Return whether today's tools make it of this model, and leave experts as they are shipped."""
+        if self.recipe.note or (model.blueprint.gguf_architecture in SHIPPED_EXPERTS and not self.recipe.experts):
             return False
         try:
             _check(model, self.recipe, MLX_VLM if options.vision else MLX_LM)

@@ -13,6 +13,7 @@ from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.quants import shelf
 from deployfit.quants.weights import Options, Quant, Weights, nominal_bits
+from deployfit.questions.commands import OLLAMA
 from deployfit.questions.resolve import judge_of
 from deployfit.ranking import BITS, evidence_of
 from deployfit.units import GIB
@@ -66,6 +67,18 @@ def best_of(fitting: Iterable[tuple[Quant, Weights]], run: Run) -> tuple[Quant, 
     return next((pair for pair in ordered if pair[0].advisable(run.model, run.options)), None)
 
 
+def menu_of(chosen: Sequence[Quant], run: Run) -> Sequence[Quant]:
+    """Return what may be advised instead of the chosen: its publisher's other files, or all that are known."""
+    publishers = {quant.publisher for quant in chosen}
+    if len(publishers) == 1 and (name := publishers.pop()):
+        return shelf.publishers()[name].quants() if name in shelf.publishers() else []
+    format_name = run.runtime.formats[0]
+    published = published_files(run.model, format_name)
+    if run.app is None or run.app.name != OLLAMA:
+        published = [quant for quant in published if quant.publisher != OLLAMA]  # its files are no other program's
+    return [*shelf.own_quants(format_name), *published]
+
+
 def choices_for(run: Run, menu: Sequence[Quant]) -> Choices:
     """Return what may be advised in place of a run."""
     return Choices(
@@ -81,17 +94,22 @@ def _smaller_models(run: Run) -> Iterator[tuple[str, str, str]]:
     known = catalogue.models()
     if run.model.name not in known:
         return
-    total = run.model.row.total_params
-    family = [row for row in known.rows.values() if row.family == run.model.row.family and 0 < row.total_params < total]
-    for row in sorted(family, key=lambda each: -each.total_params)[:MOST_MODELS]:
-        model = known[row.name]
+    format_name = run.runtime.formats[0]
+    family = [known[row.name] for row in known.rows.values() if row.family == run.model.row.family]
+    sizes = {model.name: _params(model) for model in family}
+    smaller = [model for model in family if sizes[model.name] < sizes[run.model.name]]
+    for model in sorted(smaller, key=lambda each: -sizes[each.name])[:MOST_MODELS]:
         if run.settings.context_tokens > model.blueprint.trained_context:
             continue
         judge = _judge(run, model)
-        found = judge and best_fitting(judge, published_files(model, run.runtime.formats[0]))
+        found = judge and best_fitting(judge, published_files(model, format_name) or shelf.own_quants(format_name))
         if found and not rank_of(found[1])[1]:
             yield model.name, found[0].name, "a smaller model that fits as asked"
             return
+
+
+def _params(model: Model) -> int:
+    return model.row.total_params or sum(tensor.params for tensor in model.blueprint.tensors())
 
 
 def _judge(run: Run, model: Model) -> Judge | None:

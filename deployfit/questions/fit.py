@@ -26,7 +26,6 @@ from deployfit.questions.resolve import (
     judge_of,
     known_or_alike,
     machine_of,
-    menu_of,
     model_and_file,
     own_alike,
     quants_of,
@@ -390,9 +389,9 @@ def _best(answers: Sequence[Answer], run: Run) -> tuple[Quant | None, str]:
 
 def _advice(answer: Answer, judge: Judge, chosen: Sequence[Quant]) -> Sequence[Advice]:
     from deployfit.advice import advice_on
-    from deployfit.questions.choices import choices_for
+    from deployfit.questions.choices import choices_for, menu_of
 
-    return advice_on(answer, judge, choices_for(judge.run, menu_of(chosen, judge.run.runtime)))
+    return advice_on(answer, judge, choices_for(judge.run, menu_of(chosen, judge.run)))
 
 
 QUESTION = Question(

@@ -350,14 +350,6 @@ def judge_of(run: Run) -> Judge:
     return Judge(run, catalogue.rows(LIMITS), known, catalogue.rows(NOTES))
 
 
-def menu_of(chosen: Sequence[Quant], runtime: Runtime) -> Sequence[Quant]:
-    """Return what may be advised instead of the chosen: its publisher's other files, or the tools' own recipes."""
-    publishers = {quant.publisher for quant in chosen}
-    if len(publishers) == 1 and (name := publishers.pop()):
-        return shelf.publishers()[name].quants() if name in shelf.publishers() else []
-    return shelf.own_quants(runtime.formats[0])
-
-
 @cache
 def speeds() -> Speeds:
     """Return what is known of speed.

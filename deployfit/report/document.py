@@ -25,7 +25,8 @@ class Column(NamedTuple):
     """A column of a table for people.
 
     `left`: flush left, as words are. `rank`: where the screen is too narrow, the columns of the highest rank go first;
-    those of rank 0 stay. `shrinks`: its cells may be cut in the middle. `folds`: they go on in the lines below.
+    those of rank 0 stay. `shrinks`: its cells may be cut in the middle; `late`: only when such columns are gone.
+    `folds`: they go on in the lines below.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Column(NamedTuple):
     rank: int = 0
     shrinks: bool = False
     folds: bool = False
+    late: bool = False
 
 
 class Table(NamedTuple):

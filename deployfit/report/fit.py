@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -223,7 +224,7 @@ def _brief(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
     columns = [
         Column("", left=True),
         Column(""),
-        Column("", left=True, shrinks=True),
+        Column("", left=True, shrinks=True, late=True),
         *([Column("", left=True)] if several else []),
         Column("", rank=1),
         *([Column("", rank=2)] if has_speed else []),
@@ -426,7 +427,7 @@ def _many(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
         for fit in group:
             if fit.advice:
                 yield Ways(f"{fit.answer.weights.recipe}: what would help", advice_lines(fit))
-        yield from _common([fit.answer for fit in shown])
+        yield from _common(shown)
 
 
 def _sensible(fits: Sequence[Fit]) -> list[Fit]:
@@ -440,6 +441,9 @@ def _sensible(fits: Sequence[Fit]) -> list[Fit]:
 def summary_of(answers: Sequence[Answer]) -> Statement:
     """Return how many fit, and which is the largest of them."""
     fitting = [answer for answer in answers if answer.verdict is Verdict.FITS]
+    if len(answers) == 1:
+        (only,) = answers
+        return Statement(f": {only.weights.recipe}.", only.verdict.headline.capitalize(), TONES[only.verdict])
     if not fitting:
         return Statement(f" of {len(answers)} fits.", "None", Tone.BAD)
     largest = max(fitting, key=lambda answer: answer.weights.text_bytes)
@@ -475,8 +479,9 @@ def _table(fits: Sequence[Fit]) -> Table:
     return Table(columns, rows, 1, [TONES[answer.verdict] for answer in answers])
 
 
-def _common(answers: Sequence[Answer]) -> Iterable[Block]:
+def _common(fits: Sequence[Fit]) -> Iterable[Block]:
     """Yield what holds for every row, and what holds for some of them."""
+    answers = [fit.answer for fit in fits]
     first = answers[0]
     machine = first.run.machine
     lines = [
@@ -495,11 +500,15 @@ def _common(answers: Sequence[Answer]) -> Iterable[Block]:
         lines.append(f"speed is not known: {first.no_speed}")
     shared = [note for note in first.notes if all(note in answer.notes for answer in answers)]
     lines += shared
-    others: dict[str, list[str]] = {}
-    for answer in answers:
-        for note in answer.notes:
+    others: dict[str, dict[str, str]] = {}  # by what they say but for their figures: the recipes, the choice first
+    for fit in sorted(fits, key=lambda each: not each.chosen):
+        for note in fit.answer.notes:
             if note not in shared:
-                others.setdefault(note, []).append(answer.weights.recipe)
-    lines += [f"{', '.join(recipes)}: {note}" for note, recipes in others.items()]
+                others.setdefault(re.sub(r"[0-9][0-9.,]*", "#", note), {})[fit.answer.weights.recipe] = note
+    for noted in others.values():
+        recipes, (note, *different) = list(noted), dict.fromkeys(noted.values())
+        more = "" if len(recipes) == 2 else "s"
+        said = f"{recipes[0]}, and likewise {len(recipes) - 1} other{more}" if different else ", ".join(recipes)
+        lines.append(f"{said}: {note}")
     yield Bullets("Note", lines)
     yield Bullets("Not counted", first.left_out)

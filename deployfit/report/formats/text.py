@@ -1,7 +1,7 @@
 """Text for a terminal of any width: nothing breaks inside a word or a number.
 
 What is too wide for the screen is shortened first, names before anything else, then columns go, those of the highest
-rank first.
+rank first; names that are all that tells one line from another are shortened last.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _lines(block: Block, screen: Screen) -> Iterator[str]:
     elif isinstance(block, Code):
         yield from _command(f"{printable(block.title):<{NAME_WIDTH - 1}} ", block.command, screen.width)
         if block.address:
-            yield f"{ADDRESS:<{NAME_WIDTH - 1}} {printable(block.address)}"
+            yield from _address(printable(block.address), screen.width)
     elif isinstance(block, Ways):
         if block.items:
             yield from _folded(f"{block.title}:", screen.width)
@@ -161,6 +161,15 @@ def _command(lead: str, command: str, width: int) -> Iterator[str]:
     yield line.rstrip()
 
 
+def _address(address: str, width: int) -> Iterator[str]:
+    """Yield an address: on a line of its own, then without its scheme, where it has no room beside its name."""
+    if NAME_WIDTH + len(address) <= width:
+        yield f"{ADDRESS:<{NAME_WIDTH - 1}} {address}"
+    else:
+        yield ADDRESS
+        yield GAP + (address if len(GAP + address) <= width else address.partition("://")[2])
+
+
 def _bar(block: Bar, screen: Screen) -> Iterator[str]:
     label = printable(block.label)
     drawn = bar_of(block, min(50, screen.width - len(label) - 2 * len(GAP) - 1))
@@ -222,16 +231,17 @@ def _fitted(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: in
     def excess() -> int:
         return sum(widths[index] for index in shown) + len(GAP) * (len(shown) - 1) - width
 
-    def shorten(least: int) -> None:
+    def shorten(least: int, *, late: bool = False) -> None:
         for index in sorted(shown, key=lambda each: -widths[each]):
-            if (columns[index].shrinks or columns[index].folds) and excess() > 0:
+            column = columns[index]
+            if (column.shrinks or column.folds) and (late or not column.late) and excess() > 0:
                 widths[index] = max(min(widths[index], least), widths[index] - excess())
 
     shorten(2 * LEAST_NAME)
     while excess() > 0 and (ranks := [columns[index].rank for index in shown if columns[index].rank]):
         last = max(index for index in shown if columns[index].rank == max(ranks))
         shown.remove(last)
-    shorten(LEAST_NAME)
+    shorten(LEAST_NAME, late=True)
     return widths, shown
 
 
