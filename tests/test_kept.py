@@ -6,7 +6,12 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from deployfit.catalogue import models
 from deployfit.kept import keep
+from deployfit.quants import publishers
+from deployfit.quants.weights import Options
 
 PACKAGE = Path(__file__).parent.parent / "deployfit"
 
@@ -62,3 +67,12 @@ def test_the_oldest_go() -> None:
         assert keep(store, number, str(number), 64) == str(number)
         assert len(store) <= 64
     assert list(store) == list(range(936, 1000))
+
+
+def test_a_publisher_keeps_no_more_files_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishers, "MOST_FILES", 4)
+    unsloth = publishers.all_publishers.__wrapped__()["unsloth"]
+    for model in ("Qwen3.5-9B", "Qwen3.5-27B", "Qwen3.5-4B"):
+        for recipe in ("Q4_K_M", "UD-Q4_K_XL", "Q8_0"):
+            assert unsloth.quant(recipe).weights(models()[model], Options()).file_bytes > 10**9
+            assert len(unsloth._counted) <= 4

@@ -41,6 +41,7 @@ from deployfit.units import gb
 from deployfit.values import NamedTuple
 
 ORIGINAL = "BF16"
+MOST_FILES, MOST_MADE = 2048, 128  # of a publisher, kept
 
 
 class PublisherRow(NamedTuple):
@@ -273,7 +274,7 @@ class Publisher:
         """Return what the tool of a format makes of a model with each of its recipes; of safetensors, the original."""
         key = format_name, id(model.blueprint)
         if key not in self._made:
-            self._made[key] = model.blueprint, tuple(self._make(format_name, model))
+            return keep(self._made, key, (model.blueprint, tuple(self._make(format_name, model))), MOST_MADE)[1]
         return self._made[key][1]
 
     def _make(self, format_name: str, model: Model) -> Iterator[Weights]:
@@ -302,7 +303,7 @@ class Publisher:
         key = *alike, id(model.blueprint), mtp
         if key not in self._counted:
             weights = self._count(rule, model, mtp=mtp)._replace(publisher=self.name)
-            self._counted[key] = model.blueprint, weights
+            return keep(self._counted, key, (model.blueprint, weights), MOST_FILES)[1]
         return self._counted[key][1]
 
     def _count(self, rule: PublisherRecipe, model: Model, *, mtp: bool) -> Weights:
