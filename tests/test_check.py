@@ -91,7 +91,7 @@ def test_a_size_outside_its_tolerance_is_exit_code_1(checkout: Path) -> None:
     done = run_in(checkout, "check", "--rows", "1")
     assert done.returncode == 1, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if " FAILED " in line]
-    assert line.split()[:5] == ["Qwen3.5-27B", "unsloth:Q4_K_M", "(2026-08-21)", "FAILED", "0.352"]
+    assert line.split()[:5] == ["Qwen3.5-27B", "unsloth:Q4_K_M", "2026-08-21", "FAILED", "0.352"]
     suite = ElementTree.fromstring(run_in(checkout, "check", "--format", "junit").stdout.encode())
     assert suite.attrib["failures"] == "1"
     failure = suite.find(".//failure")
@@ -114,7 +114,7 @@ def test_in_github_actions_the_table_goes_to_the_step_summary(tmp_path: Path) ->
     assert done.returncode == 0
     text = path.read_text(encoding="utf-8")
     assert text.startswith("before\n**deployfit check**\n")
-    assert "| Qwen3.5-9B | ollama:Q4_K_M (2026) | ok | 0.000 | 0.100 | -11 | 6,594,474,711 |" in text
+    assert "| Qwen3.5-9B | ollama:Q4_K_M | 2026 | ok | 0.000 | 0.100 | -11 | 6,594,474,711 |" in text
 
 
 def test_a_step_summary_that_cannot_be_written_is_said_and_the_answer_stays(checkout: Path, tmp_path: Path) -> None:

@@ -61,17 +61,19 @@ def _blocks(rows: Sequence[dict[str, Any]], summary: Summary, review: Review) ->
     columns = [
         Column("model", left=True, shrinks=True),
         Column("file", left=True, shrinks=True),
+        Column("seen", left=True, rank=1),
         Column("", left=True),
         Column("error %"),
-        Column("tolerance %", rank=1),
-        Column("error bytes", rank=3),
-        Column("published", rank=2),
-        Column("known", left=True, rank=4),
+        Column("tolerance %", rank=2),
+        Column("error bytes", rank=4),
+        Column("published", rank=3),
+        Column("known", left=True, rank=5),
     ]
     cells = [
         [
             row["model"],
-            f"{row['file']} ({row['date']})" if row["date"] else row["file"],
+            row["file"],
+            row["date"] or "-",
             "ok" if row["passes"] else "FAILED",
             f"{row['error_percent']:.3f}",
             f"{100 * row['tolerance_bytes'] / row['published_bytes']:.3f}",
@@ -81,7 +83,7 @@ def _blocks(rows: Sequence[dict[str, Any]], summary: Summary, review: Review) ->
         ]
         for row in rows
     ]
-    yield Table(columns, cells, 2, [Tone.PLAIN if row["passes"] else Tone.BAD for row in rows])
+    yield Table(columns, cells, 3, [Tone.PLAIN if row["passes"] else Tone.BAD for row in rows])
     yield Bullets("Note", list(_notes(len(rows), summary)))
     yield Bullets("The Hub today", review.lines)
 

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "deployfit/sweep/1"
 MOST_SHOWN = 20
-SHORT: Mapping[Verdict, str] = {
-    Verdict.FITS: "fits",
-    Verdict.TIGHT: "tight",
-    Verdict.NEEDS_RAISED_LIMIT: "raise limit",
-    Verdict.DOES_NOT_FIT: "no",
-}
 PANDAS = {"text": "category", "count": "Int64", "flag": "boolean", "number": "float64"}
 KINDS = {"imatrix": "flag"} | dict.fromkeys(TEXT_COLUMNS, "text") | dict.fromkeys(SPEED_COLUMNS, "number")
 
@@ -106,7 +100,7 @@ def _table(rows: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> Table:
             row["recipe"],
             row["mac"].removesuffix(" GB"),
             *("-" if row[name] is None else str(row[name]) for name in varied),
-            SHORT[Verdict(row["verdict"])],
+            Verdict(row["verdict"]).headline,
             f"{row['context_tokens']:,}",
             gib(row["total_bytes"]),
             gib(row["headroom_bytes"]),
