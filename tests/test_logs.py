@@ -267,6 +267,30 @@ def test_what_ollama_logs_of_its_engine_is_predicted_options_of_a_user_s_or_not(
     assert None not in {row.predicted_bytes for row in found.rows_by_part}
 
 
+@pytest.mark.parametrize("name", ["llama-server-22", "made-server-gpt-oss-20b", "made-rpc-qwen3.5-2b-10-layers"])
+def test_a_log_that_ends_anywhere_is_not_said_to_differ(name: str, tmp_path: Path) -> None:
+    """Between two caches, after a trial's table, before it says that something drafts."""
+    lines = (FOLDER / f"{name}.log").read_text(encoding="utf-8").splitlines(keepends=True)
+    path, answered = tmp_path / "cut.log", 0
+    for count in range(len(lines)):
+        path.write_text("".join(lines[:count]), encoding="utf-8")
+        try:
+            assert verify(str(path)).exit_code == 0, lines[count - 1]
+            answered += 1
+        except InputError as error:
+            assert "\n" not in str(error)
+    assert 10 < answered < len(lines) - 50
+
+
+def test_what_says_nothing_of_memory_is_recognised_all_the_same() -> None:
+    banner = ["build      : b10662-0c1e570", "model      : Qwen3.5-0.8B-Q4_K_M.gguf", "ftype      : Q4_K - Medium"]
+    with pytest.raises(InputError, match=r"so far: llama-cli b10662, Qwen3.5-0.8B-Q4_K_M.gguf; it prints"):
+        read_log(banner)
+    command = ["$ build/bin/llama-fit-params -m ../models/Qwen3.5-0.8B-Q4_K_M.gguf -c 8192", "-c 8192 -ngl -1"]
+    with pytest.raises(InputError, match=r"so far: llama-fit-params, Qwen3.5-0.8B-Q4_K_M.gguf; .* --fit-print on"):
+        read_log(command)
+
+
 @pytest.mark.parametrize(
     "written",
     [

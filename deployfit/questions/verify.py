@@ -164,7 +164,10 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
         known["gpu_limit"] = machine.limit.limit_bytes
     unused = file.mtp_bytes if "mtp" not in asked else 0
     beside = Beside(known, Stored(mixture(log, file), padding_bytes(weights), unused))
-    return notes, Predicted(needed.parts, beside, _speed(run, weights) if "mac" in asked else None, run)
+    parts: Sequence[MemoryPart] = needed.parts
+    if "context" not in asked and isinstance(run.settings, LlamaCppSettings):
+        parts = run.runtime.loaded(model.blueprint, weights, options, run.settings)  # the rest depends on it
+    return notes, Predicted(parts, beside, _speed(run, weights) if "mac" in asked else None, run)
 
 
 def _otherwise(run: Run | None) -> Iterator[tuple[str, Sequence[str], Callable[[], Sequence[MemoryPart]]]]:

@@ -53,7 +53,13 @@ def fit_print_parts(text: str) -> DeviceRow | None:
 def breakdown_parts(rows: Mapping[str, tuple[int, ...]]) -> list[LoggedPart]:
     """Return the parts of such a table."""
     return [
-        LoggedPart(name, cut_off(str(number), MIB), HOST if is_host(device) else DEVICE, repacked=device in REPACKED)
+        LoggedPart(
+            name,
+            cut_off(str(number), MIB),
+            HOST if is_host(device) else DEVICE,
+            mapped=device == "Host",
+            repacked=device in REPACKED,
+        )
         for device, numbers in rows.items()
         for name, number in zip(PARTS, numbers, strict=True)
         if number

@@ -57,8 +57,8 @@ WITHOUT_CACHES = ("llama-bench", "llama-fit-params")  # they say weights and spe
 
 def _check_whole(log: EngineLog) -> None:
     """Raise InputError if a log breaks off before it says anything that can be compared."""
-    loaded = ("weights", "file_tensors", "vision")
-    parts = [part for part in log.parts if log.runtime == "mlx" or part.name not in loaded]
+    early = ("weights", "file_tensors", "vision", "output")
+    parts = [part for part in log.parts if log.runtime == "mlx" or part.name not in early]
     if parts or log.speeds or (log.parts and log.program in WITHOUT_CACHES):
         return
     ways = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from deployfit.measured.logs.log import Cache, Figure
 
+PAIR = 2  # caches of a model with windows: of layers with one, and of those without
+
 
 class Context:
     """A context: what it was made with, and its buffers."""
@@ -19,6 +21,19 @@ class Context:
         self.state_copies = 0
         self.window = self.swa_full = False
         self.flash: bool | None = None
+        self.announced = 0
+        self.pending = ""
+
+    def is_whole(self, kind: str) -> bool:
+        """Return whether all caches (KV) or states (RS) are in the log, which may end between two of them.
+
+        Models with windows have two caches, each announced. Compute buffers come last.
+        """
+        if self.buffers["compute"]:
+            return True
+        if kind == "KV" and self.announced and len(self.cache_sizes) < max(self.announced, PAIR):
+            return False
+        return self.pending != kind
 
 
 class Load:

@@ -49,7 +49,7 @@ def _context_parts(context: Context, prefix: str) -> list[LoggedPart]:
     parts = []
     for name, sizes, kind in (("kv_cache", context.cache_sizes, "KV"), ("recurrent_state", context.states, "RS")):
         buffers = context.buffers[kind]
-        if not (sizes or buffers):
+        if not (sizes or buffers) or not context.is_whole(kind):
             continue
         allocated = added([each for each in buffers.values() if each.nbytes])  # 0.00 MiB: only planned
         figure = added(sizes) if sizes else allocated

@@ -100,6 +100,8 @@ class Reader:
         """Take what a line says."""
         word, text = line
         self.words.add(word)
+        if self.loads and self.loads[-1].contexts:
+            self.context.pending = ""
         if word in of.LOADER:
             self._loader(text)
         elif word in of.HEADER:
@@ -200,12 +202,14 @@ class Reader:
                 )
                 context.cache_types = context.cache_types or (keys, values)
         elif text.startswith("creating"):
+            self.context.announced += 1
             self.context.window = " SWA KV" in text and "non-SWA" not in text
         elif "using full-size SWA cache" in text:
             self.context.swa_full = True
         elif "KV buffer size" in text:
             buffer = _BUFFER.match(text)
             if buffer:
+                self.context.pending = "KV"  # until the sum of its buffers is there
                 buffers = self.context.buffers["KV"]
                 buffers[f"{buffer[1]} {len(buffers)}"] = rounded(buffer[3], MIB)
         else:
@@ -219,6 +223,7 @@ class Reader:
             return
         buffer = _BUFFER.match(text)
         if buffer:
+            self.context.pending = "RS"
             buffers = self.context.buffers["RS"]
             buffers[f"{buffer[1]} {len(buffers)}"] = rounded(buffer[3], MIB)
 

@@ -42,7 +42,7 @@ def _log(reader: Reader) -> EngineLog | None:
     draft = next((each for each in reader.loads if each.draft and each.allocated), None)
     parts = [*load_parts(load), *other_parts(reader, draft)] if load else []
     target = target_of(load) if load else None
-    if not parts:
+    if not parts and all(each.trial for each in reader.loads):  # else they are of a trial, and the load is cut off
         parts = [*breakdown_parts(reader.rows), *breakdown_parts(reader.fit_print)]
     seen = parts or reader.speeds or reader.server or reader.chip or reader.limit or (load and load.header)
     if not (seen or reader.program):
@@ -94,7 +94,7 @@ def _settings(reader: Reader, load: Load | None, context: Context | None) -> Log
         tokens = slot if unified == "true" else slot * parallel
     flash = context.flash if context and context.flash is not None else _FLASH.get(logged.get("flash_attn", ""))
     types = context.cache_types if context else None
-    copies = context.state_copies if context else 0
+    copies = (context.state_copies or _number(logged.get("n_rs_seq")) or 0) if context else 0
     cache = server.get("prompt_cache", "")
     found = LoggedSettings(
         context_tokens=tokens,
