@@ -146,12 +146,13 @@ def choose_group(groups: Sequence[FileGroup], pattern: str | None, place: str) -
     models = [group for group in named if group.role == MODEL] or named
     if len(models) == 1:
         return models[0]
+    if not groups:
+        raise InputError(f"{quoted(place)}: no model file in it")
     listed = models or groups
-    names = ", ".join(printable(group.name) for group in listed[:MOST_NAMED]) or "none"
+    names = ", ".join(printable(group.name) for group in listed[:MOST_NAMED])
     names += ", ..." * (len(listed) > MOST_NAMED)
     if not models:
-        what = f"no model file matches {quoted(pattern)}" if pattern is not None else "no model file"
-        raise InputError(f"{quoted(place)}: {what}; it has: {names}")
+        raise InputError(f"{quoted(place)}: no model file matches {quoted(pattern)}; it has: {names}")
     raise InputError(f"{quoted(place)}: {len(models)} models; choose one with {param('file')} '*PATTERN*': {names}")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from conftest import engine_rows, one_line, run
+from hub_files import gguf_file
+from test_local_files import put
 
 from deployfit.catalogue import models
 from deployfit.estimate import COLUMNS
@@ -323,3 +325,20 @@ def test_every_command_has_help(command: list[str]) -> None:
     done = run(*command, "--help")
     assert done.returncode == 0
     assert "Usage:" in done.stdout
+
+
+def test_a_file_is_said_to_be_downloaded_made_or_here(tmp_path: Path) -> None:
+    put(tmp_path, {"m.gguf": gguf_file(tmp_path, "Qwen3.5-0.8B", "Q8_0")})
+    for words, said in (
+        (("Qwen3.5-9B", "--quant", "unsloth:Q8_0"), "unsloth:Q8_0, 9.5 GB to download"),
+        (("Qwen3.5-9B", "--quant", "Q8_0"), "Q8_0, a file of 9.5 GB"),
+        ((str(tmp_path / "m.gguf"),), "m.gguf, 0.8 GB on disk"),
+    ):
+        assert said in one_line(run("fit", *words, "--mac", "32").stdout)
+
+
+def test_a_line_names_a_file_before_its_speed(tmp_path: Path) -> None:
+    put(tmp_path, {"a-model-of-mine-with-a-long-name-Q8_0.gguf": gguf_file(tmp_path, "Qwen3.5-0.8B", "Q8_0")})
+    (path,) = tmp_path.iterdir()
+    brief = run("fit", str(path), "--mac", "M4 Max 64", "--brief").stdout
+    assert f"  {path.name}  262,144 tokens\n" in brief

@@ -298,7 +298,7 @@ def named(folder: Path) -> dict[str, tuple[str, str]]:
         "other.json": ("InputError", r"'some\x1b[31mthing' is an architecture that deployfit does not know"),
         "long.safetensors": ("DataError", "the header runs past the end of the file"),
         "two": ("InputError", "2 models; choose one with file '*PATTERN*': a.gguf, b.gguf"),
-        "none": ("InputError", "no model file; it has: none"),
+        "none": ("InputError", "no model file in it"),
         "lora": ("InputError", "missing, so it is no whole model"),
         "part.gguf": ("InputError", "missing, so it is no whole model"),
         "pipe.gguf": ("InputError", "not a file"),
@@ -447,3 +447,15 @@ def test_each_of_several_files_of_one_model(tmp_path: Path) -> None:
     put(tmp_path, {"other-Q4_0.gguf": b"GGUF"})
     with pytest.raises(InputError, match="4 models; choose one with file"):
         open_source(str(tmp_path), each=True)
+
+
+def test_a_bare_name_of_what_is_here_is_opened_unless_it_is_a_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, {"mine/m.gguf": gguf_file(tmp_path, "Qwen3.5-0.8B", "Q8_0"), "configs/config.json": b"{}"})
+    put(tmp_path, {"llama3.1:8b/m.gguf": b"GGUF", "27B/m.gguf": gguf_file(tmp_path, "Qwen3.5-0.8B", "Q8_0")})
+    assert [fit(name, mac=32)[0].quant.name for name in ("mine", "27B")] == ["./mine/m.gguf", "./27B/m.gguf"]
+    assert fit("llama3.1:8b", mac=32)[0].quant.name == "ollama:Q4_K_M"
+    with pytest.raises(InputError, match=r"no model file in it; for recipes of such a model give './configs/config"):
+        fit("configs", mac=32)

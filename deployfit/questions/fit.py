@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -140,13 +141,14 @@ def fit(
     together = together_of(mac, runtime, split, tensor_split, macs_needed=macs_needed)
     runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
     opened, packed, about = None, None, ""
-    if catalog is None and model not in catalogue.models() and is_source(model):
+    outside = place_of(model) if catalog is None and model not in catalogue.models() else ""
+    if outside:
         from deployfit.sources.open import open_source
 
         if names:
             raise InputError(f"{param('quant')} is for models of the catalogue; choose a file with {param('file')}")
         opened = open_source(
-            model, revision=revision, pattern=file, offline=offline, vision=vision, progress=shown_progress()
+            outside, revision=revision, pattern=file, offline=offline, vision=vision, progress=shown_progress()
         )
         found, asked = _of_source(opened, runtime)
     else:
@@ -233,14 +235,23 @@ def about_name(said: Named) -> str:
     return " ".join(lines)
 
 
-def is_source(text: str) -> bool:
-    """Return whether a text names a model outside the catalogue: a path, or the Hub with its prefix.
+def place_of(text: str) -> str:
+    """Return where a model outside the catalogue is: a path, or the Hub with its prefix; "" for what is none.
 
-    What only looks like a page of the Hub is a model of the catalogue if it can be.
+    What only looks like a page of the Hub, or is the bare name of a file or folder here, is a model of the catalogue if
+    it can be.
     """
     from deployfit.sources.kinds import path
 
-    return text.startswith(HUB) or path.takes(text)
+    if text.startswith(HUB) or path.takes(text):
+        return text
+    if not os.path.lexists(text):
+        return ""
+    try:
+        model_and_file(text)
+    except InputError:
+        return os.path.join(os.curdir, text)
+    return ""
 
 
 def _of_source(opened: Opened, runtime: str | None) -> tuple[Model, Mapping[str, list[Quant]]]:

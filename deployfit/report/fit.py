@@ -11,7 +11,7 @@ from deployfit.basis import Basis
 from deployfit.estimate import WORKING
 from deployfit.hardware.machine import Machine
 from deployfit.parameters import option
-from deployfit.questions.commands import OLLAMA, next_step
+from deployfit.questions.commands import OLLAMA, ON_THE_HUB, next_step
 from deployfit.questions.question import Shown
 from deployfit.report.document import (
     Bar,
@@ -233,7 +233,7 @@ def _brief(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
         [
             answer.verdict.headline,
             f"{gib(answer.headroom_bytes, 1)} GiB left",
-            f"{answer.run.model.name} {answer.weights.recipe}",
+            _name_of(answer),
             *([answer.run.machine.mac.name] if several else []),
             f"{answer.max_context_tokens:,} tokens",
             *([f"{tps(answer.speed.decode.tps)} tokens/s" if answer.speed else ""] if has_speed else []),
@@ -241,6 +241,14 @@ def _brief(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
         for answer in answers
     ]
     yield Table(columns, rows, 0, [TONES[answer.verdict] for answer in answers])
+
+
+def _name_of(answer: Answer) -> str:
+    """Return model and recipe; of a file its name alone, or its folder's, as the model is called after it."""
+    recipe = answer.weights.recipe
+    if not _is_path(recipe):
+        return f"{answer.run.model.name} {recipe}"
+    return recipe.rpartition("/")[2] if recipe.casefold().endswith(".gguf") else answer.run.model.name
 
 
 def _explained(fits: Sequence[Fit]) -> Iterable[Block]:
@@ -258,7 +266,7 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
     weights = answer.weights
     yield heading_of(answer)
     yield Statement(
-        f" {weights.recipe}, {gb(weights.file_bytes, 1)} GB to download",
+        f" {weights.recipe}, {_size_of_file(answer)}",
         verdict_sentence(answer),
         TONES[answer.verdict],
     )
@@ -273,6 +281,18 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
         yield Bullets("Set in it", step.settings)
     yield Bullets("Note", [*_about_ollama(answer), *answer.notes])
     yield Bullets("Not counted", answer.left_out)
+
+
+def _size_of_file(answer: Answer) -> str:
+    """Return how large the file is, and whether it is to be downloaded, made, or here."""
+    size, name = f"{gb(answer.weights.file_bytes, 1)} GB", answer.quant.name
+    if answer.quant.publisher or name.startswith(ON_THE_HUB):
+        return f"{size} to download"
+    return f"{size} on disk" if _is_path(name) else f"a file of {size}"
+
+
+def _is_path(recipe: str) -> bool:
+    return recipe.casefold().endswith((".gguf", ".safetensors"))
 
 
 def _about_ollama(answer: Answer) -> Iterable[str]:

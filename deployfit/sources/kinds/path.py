@@ -38,7 +38,11 @@ def open_model(text: str, how: How) -> Opened:
     if how.revision is not None:
         raise InputError(f"{quoted(text)} is on this machine; leave out {param('revision')}")
     if os.path.isdir(path):
-        return open_listing(folder_of(path), how)
+        listing = folder_of(path)
+        config = os.path.join(text, "config.json")
+        if not group_files(listing.files) and os.path.isfile(os.path.expanduser(config)):
+            raise InputError(f"{quoted(text)}: no model file in it; for recipes of such a model give {quoted(config)}")
+        return open_listing(listing, how)
     if how.pattern is not None:
         raise InputError(f"{quoted(text)} is no folder; leave out {param('file')}")
     if not os.path.exists(path):
