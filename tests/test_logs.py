@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -280,6 +281,29 @@ def test_a_log_that_ends_anywhere_is_not_said_to_differ(name: str, tmp_path: Pat
         except InputError as error:
             assert "\n" not in str(error)
     assert 10 < answered < len(lines) - 50
+
+
+WRAPPED: Mapping[str, Callable[[str], str]] = {
+    "journald": lambda line: f"Nov 26 07:00:01 a-host llama-server[123]: {line}",
+    "journald as JSON": lambda line: json.dumps({"_HOSTNAME": "a-host", "MESSAGE": line}),
+    "Docker's file": lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr", "time": "2026-11-26T07:00:01Z"}),
+    "Docker Compose": lambda line: f"llama-1  | {line}",
+    "timestamps": lambda line: f"2026-11-26T07:00:00.123456789Z {line}",
+    "grep": lambda line: f"logs/server.log:12:{line}",
+    "a logger": lambda line: f"INFO:runner:{line}",
+    "brackets": lambda line: f"[2026-11-26 07:00:01] [llama-server] stderr: {line}",
+    "quoted": lambda line: f"> {line}",
+    "a tab": lambda line: f"\t{line}",
+    "colours": lambda line: f"\x1b[38;5;244m{line}\x1b[0m\x1b[K",
+    "Windows": lambda line: f"{line}\r",
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("name", ["metal-b8999-qwen3.5-9b", "made-rpc-gemma-3-1b-swa-full"])
+def test_what_stands_around_an_engine_s_lines_changes_nothing(name: str, wrapped: Callable[[str], str]) -> None:
+    lines = (FOLDER / f"{name}.log").read_text(encoding="utf-8").splitlines()
+    assert read_log([f"{wrapped(line)}\n" for line in lines]) == read_log([f"{line}\n" for line in lines])
 
 
 def test_what_says_nothing_of_memory_is_recognised_all_the_same() -> None:

@@ -16,9 +16,12 @@ MOST_CHARACTERS = 4_096  # of a line; the longest that says anything is a comman
 MOST_OF_A_WORD = 20_000  # lines that are kept of each kind
 SHORTEST = 12  # characters; no line that says anything is shorter
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOUR = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # and what else a terminal is told
 # What others put before an engine's line, with a colon behind it.
 _WRAPPERS = ("llama.cpp", "stderr", "stdout", "DEBUG", "INFO", "WARNING", "ERROR")
+# llama-server's, Docker's, journalctl's and others' name of a line's text.
+_MESSAGE = re.compile(r'"(?:msg|log|MESSAGE|message)" ?: ?"')
+MOST_WRAPPERS = 4  # in front of a line
 
 
 class Line(NamedTuple):
@@ -70,15 +73,20 @@ def sift(lines: Iterable[str], wanted: Mapping[str, Wanted]) -> Sifted:
             line = line[:MOST_CHARACTERS]
         if "\x1b" in line:
             line = _COLOUR.sub("", line)
-        if line[0] == "{" and '"msg":' in line:
+        if line[0] == "{" and line[1:2] == '"':
             line = _message(line)
         whole = line
         head, colon, text = line.partition(": ")
         word = head[head.rfind(" ") + 1 :]
-        while colon and word not in by_word and (word[-1:] == "]" or word in _WRAPPERS):
+        left = MOST_WRAPPERS
+        while left and colon and word not in by_word and (word[-1:] in ("]", ")") or word in _WRAPPERS):
+            left -= 1
             line = text
             head, colon, text = line.partition(": ")
             word = head[head.rfind(" ") + 1 :]
+        if colon and word not in by_word:
+            behind = word[max(word.rfind(":"), word.rfind("\t")) + 1 :]  # a file's name or a logger's
+            word = "" if behind.isdecimal() else behind
         programs = by_word.get(word) if colon else None
         if programs is not None:
             counts[word] = count = counts.get(word, 0) + 1
@@ -92,25 +100,30 @@ def sift(lines: Iterable[str], wanted: Mapping[str, Wanted]) -> Sifted:
                 if line.startswith(start):
                     _keep(kept[program], counts, start, line)
             continue
+        taken: tuple[str, ...] = ()
         for mark, programs in marks:
             if mark in whole:
                 for program in programs:
-                    _keep(kept[program], counts, mark, whole)
+                    if program not in taken:
+                        taken += (program,)
+                        _keep(kept[program], counts, mark, whole)
     return Sifted(kept, seen, False)
 
 
 def _keep(kept: list[Line], counts: dict[str, int], kind: str, line: str) -> None:
     counts[kind] = count = counts.get(kind, 0) + 1
-    if count <= MOST_OF_A_WORD and not (kept and kept[-1].text is line):
+    if count <= MOST_OF_A_WORD:
         kept.append(Line("", line.rstrip("\n")))
 
 
 def _message(line: str) -> str:
     """Return the message of a line that was logged as JSON; the line itself if it is none."""
-    import json
+    from json.decoder import scanstring  # type: ignore[attr-defined]
 
-    try:
-        said = json.loads(line)
-    except (ValueError, RecursionError):
+    found = _MESSAGE.search(line)
+    if found is None:
         return line
-    return str(said.get("msg", line)) if isinstance(said, dict) else line
+    try:
+        return str(scanstring(line, found.end())[0])
+    except ValueError:
+        return line

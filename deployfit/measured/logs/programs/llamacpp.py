@@ -24,8 +24,8 @@ from deployfit.units import MIB
 NAME = "llama.cpp"
 LEAST_BUILD = 1_000  # of August 2023; fewer commits are those of a shallow clone, or of a fork, and say no date
 BANNER = ("build      : ", "model      : ", "ftype      : ")  # of llama-cli
-STARTS = ("-c ", "MTL0 ", "Metal ", "CPU ", "Host ", "CUDA0 ", "Vulkan0 ", "prompt eval time", *BANNER)
-MARKS = ("  eval time =", "llama-", "created context checkpoint")
+STARTS = ("-c ", "MTL0 ", "Metal ", "CPU ", "Host ", "CUDA0 ", "Vulkan0 ", *BANNER)
+MARKS = (" eval time =", "llama-", "created context checkpoint")
 ORDER = 0
 
 
