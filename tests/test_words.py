@@ -586,6 +586,9 @@ def test_a_chip_without_memory_is_every_mac_with_it() -> None:
     assert [found.memory_bytes // GIB for found in meant] == [36, 48, 64, 128]
 
 
+SEVERAL = "; several Macs are '2x M3 Ultra 256' or 'M3 Ultra 512 + M4 Max 128'"
+
+
 def test_several_macs() -> None:
     def names(text: str) -> list[str]:
         return [found.name for found in machines_named(text, rows(MACS))]
@@ -596,6 +599,11 @@ def test_several_macs() -> None:
     assert names("M3 Ultra 512 + 2x M4 Max 128") == ["M3 Ultra 512 GB", "M4 Max 128 GB", "M4 Max 128 GB"]
     assert names("32x 16") == ["16 GB"] * 32
     assert names("M2 Pro 32") == ["M2 Pro 32 GB"]
+    for text in ("2x", "x M3 Ultra 256", "M3 Ultra 256 x2", "2 M3 Ultra 256", "two M3 Ultra 256", "M4 16 & M4 16"):
+        assert refusal(lambda text=text: mac(text)).endswith(SEVERAL)
+    assert not refusal(lambda: mac("32.5")).endswith(SEVERAL)
+    for text in ("+", "M4 16 +", "M4 16 + + M4 16", "2x (M4 16 + M4 24)"):
+        assert refusal(lambda text=text: machines_named(text, rows(MACS))).endswith(SEVERAL)
     for text in ("0x M4 16", "33x M4 16", "1000x M4 16", "20x M4 16 + 13x M4 16", "-1x M4 16", "2x2x M4 16", "M4 16 +"):
         assert refusal(lambda text=text: machines_named(text, rows(MACS))).startswith("--mac")
 

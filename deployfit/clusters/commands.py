@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from deployfit.clusters.engine import PIPELINE, TENSOR, Asked, Command, Division
+from deployfit.clusters.engine import PIPELINE, TENSOR, Asked, Command
+from deployfit.clusters.rpc_weights import layer_shares
 from deployfit.models import Model
 from deployfit.quants import shelf
 from deployfit.quants.weights import Quant, Weights
-from deployfit.runtimes.llamacpp.settings import DEFAULT_UBATCH, LlamaCppSettings
+from deployfit.runtimes.llamacpp.settings import DEFAULT_BATCH, DEFAULT_UBATCH, LlamaCppSettings
 from deployfit.runtimes.mlx.settings import DEFAULT_PREFILL_STEP, MlxSettings
 
 RPC_PORT = 50052  # ggml-rpc-server's default
+DEFAULT_CHECKPOINTS, DEFAULT_CACHE_RAM = 32, 8192  # llama-server's
 EXO_API = "http://localhost:52415"
 
 
@@ -31,22 +33,22 @@ def repository_of(model: Model, quant: Quant) -> str:
     return "" if row is None else row.repo.format(model=model.name, recipe=quant.name.partition(":")[2])
 
 
-def llamacpp_commands(asked: Asked, division: Division, quant: Quant, weights: Weights) -> Sequence[Command]:
+def llamacpp_commands(asked: Asked, quant: Quant, weights: Weights) -> Sequence[Command]:
     """Return a server of a device on every Mac but the last, and llama-server there.
 
-    Shares are given as layers, the output among them, so that the split is the one that was counted.
+    Shares are given as layers, so that the split is the one that was counted.
     """
     server = asked.size - 1
     commands = [Command(host(number), f"ggml-rpc-server --host 0.0.0.0 --port {RPC_PORT}") for number in range(server)]
-    shares = [len(layers) + (division.output == number) for number, layers in enumerate(division.layers)]
-    typed = [f"{share:g}" for share in asked.shares] if asked.shares else [str(share) for share in shares]
+    typed = [f"{share:.9g}" for share in asked.shares or layer_shares(asked, weights)]
+    is_bench = asked.app == "llama-bench"
     words = [
-        "llama-server",
+        "llama-bench" if is_bench else "llama-server",
         _gguf_file(asked.model, quant, weights),
         "--rpc " + ",".join(f"{host(number)}:{RPC_PORT}" for number in range(server)),
-        f"--tensor-split {','.join(typed)}",
-        "--gpu-layers 999",
-        *_llamacpp_settings(asked.settings),
+        f"--tensor-split {('/' if is_bench else ',').join(typed)}",
+        "--n-gpu-layers 999" if is_bench else "--gpu-layers 999",
+        *(_bench_settings(asked.settings) if is_bench else [*_server_settings(asked.settings), *_tower(asked, quant)]),
     ]
     return [*commands, Command(host(server), " ".join(words))]
 
@@ -59,18 +61,37 @@ def _gguf_file(model: Model, quant: Quant, weights: Weights) -> str:
     return f"-m {name}" if name.endswith(".gguf") else f"-m {model.name}-{name}.gguf"
 
 
-def _llamacpp_settings(settings: LlamaCppSettings) -> Sequence[str]:
-    words = [
-        f"-c {settings.context_tokens}",
-        f"-np {settings.parallel}",
-        "-fa on" if settings.flash_attn else "-fa off",
-    ]
+def _tower(asked: Asked, quant: Quant) -> Sequence[str]:
+    """Return what loads the vision tower only where it is counted: with a repository's file it comes unasked."""
+    if asked.model.blueprint.vision is None:
+        return []
+    if repository_of(asked.model, quant):
+        return [] if asked.options.vision else ["--no-mmproj"]
+    return [f"--mmproj mmproj-{asked.model.name}.gguf"] if asked.options.vision else []
+
+
+def _bench_settings(settings: LlamaCppSettings) -> Sequence[str]:
+    return [f"-p {settings.context_tokens} -n 0", *_library_settings(settings)]
+
+
+def _library_settings(settings: LlamaCppSettings) -> Sequence[str]:
+    words = ["-fa on" if settings.flash_attn else "-fa off"]
     if settings.kv_type_k != "f16":
         words.append(f"-ctk {settings.kv_type_k}")
     if settings.kv_type_v != "f16":
         words.append(f"-ctv {settings.kv_type_v}")
-    if settings.ubatch != DEFAULT_UBATCH:
-        words.append(f"-b {max(2048, settings.ubatch)} -ub {settings.ubatch}")
+    batch = settings.batch or max(DEFAULT_BATCH, settings.ubatch)
+    if (batch, settings.ubatch) != (DEFAULT_BATCH, DEFAULT_UBATCH):
+        words.append(f"-b {batch} -ub {settings.ubatch}")
+    return [*words, f"--load-mode {settings.load_mode}"] if settings.load_mode != "auto" else words
+
+
+def _server_settings(settings: LlamaCppSettings) -> Sequence[str]:
+    words = [f"-c {settings.context_tokens}", f"-np {settings.parallel}", *_library_settings(settings)]
+    if settings.ctx_checkpoints != DEFAULT_CHECKPOINTS:
+        words.append(f"--ctx-checkpoints {settings.ctx_checkpoints}")
+    if settings.cache_ram != DEFAULT_CACHE_RAM:
+        words.append(f"--cache-ram {settings.cache_ram}")
     words += ["--kv-unified"] if settings.kv_unified else []
     return [*words, "--swa-full"] if settings.swa_full else words
 
@@ -93,7 +114,13 @@ def mlx_commands(asked: Asked, quant: Quant) -> Sequence[Command]:
         words.append(f"--prefill-step-size {settings.prefill_step_size}")
     if settings.quantized:
         words.append(f"--kv-bits {settings.kv_bits} --quantized-kv-start 0")
-    return [Command(host(0), f"{over} --auto-setup --output hosts.json"), Command(host(0), " ".join(words))]
+    if settings.parallel > 1:
+        words.append(f"--decode-concurrency {settings.parallel} --prompt-concurrency {settings.prompts_at_once}")
+    if settings.prompt_cache_size:
+        words.append(f"--prompt-cache-size {settings.prompt_cache_size}")
+    if settings.prompt_cache_bytes:
+        words.append(f"--prompt-cache-bytes {settings.prompt_cache_bytes}")
+    return [Command(host(0), f"{over} --auto-setup --output-hostfile hosts.json"), Command(host(0), " ".join(words))]
 
 
 def exo_commands(asked: Asked, quant: Quant) -> Sequence[Command]:

@@ -20,7 +20,8 @@ WHOLE = ""  # one machine has all
 class Asked(NamedTuple):
     """A model on a cluster: how it is split, and how the runtime on each machine is started.
 
-    `shares` are those that were typed, one per machine; empty where the engine chooses.
+    `shares` are those that were typed, one per machine; empty where the engine chooses. `app` is the application that
+    was typed, "" for the usual one.
     """
 
     model: Model
@@ -29,6 +30,7 @@ class Asked(NamedTuple):
     split: str
     options: Options = Options()
     shares: tuple[float, ...] = ()
+    app: str = ""
 
     @property
     def size(self) -> int:

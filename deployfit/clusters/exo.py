@@ -67,7 +67,7 @@ def row_of(model: Model) -> ExoRow | None:
 
 def free_bytes(machine: Machine) -> int:
     """Return what exo finds free: all memory but for what macOS and other programs hold."""
-    return machine.mac.memory_bytes - max(SYSTEM_RESERVE, machine.other_bytes)
+    return max(0, machine.mac.memory_bytes - max(SYSTEM_RESERVE, machine.other_bytes))
 
 
 def layers_by_memory(layers: int, free: Sequence[int]) -> list[int]:
@@ -76,6 +76,8 @@ def layers_by_memory(layers: int, free: Sequence[int]) -> list[int]:
     >>> layers_by_memory(40, [30, 16, 8]), layers_by_memory(48, [200, 2])
     ([22, 12, 6], [47, 1])
     """
+    if not any(free):
+        free = [1] * len(free)  # which is refused, however the layers lie
     total = sum(free)
     exact = [each / total * layers for each in free]
     counts = [int(each) for each in exact]

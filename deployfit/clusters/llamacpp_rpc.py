@@ -7,7 +7,7 @@ the inputs of the graph. Source: llama.cpp of 2026-10-01.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from deployfit.basis import Basis
 from deployfit.clusters.commands import llamacpp_commands
@@ -15,12 +15,14 @@ from deployfit.clusters.engine import PIPELINE, Asked, Command, Division
 from deployfit.clusters.rpc_graph import DeviceBuffers, host_bytes
 from deployfit.clusters.rpc_weights import context_bytes, has_cache, has_state, placed_weights
 from deployfit.kept import keep
+from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model
 from deployfit.quants.weights import Quant, Weights
+from deployfit.runtimes.llamacpp.allocator import CELL_BLOCK
 from deployfit.runtimes.llamacpp.batch import F32_BYTES, Batch, batch_of
 from deployfit.runtimes.llamacpp.engine import RUNTIME
-from deployfit.runtimes.llamacpp.metal import metal_attention_bytes
+from deployfit.runtimes.llamacpp.metal import flash_scratch, metal_attention_bytes
 from deployfit.runtimes.llamacpp.settings import NAME, LlamaCppSettings
 from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart
 
@@ -39,7 +41,10 @@ class LlamaCppRpc:
         """Return why the model cannot be split so."""
         layers = len(model.blueprint.layers)
         if split != PIPELINE:
-            return "llama.cpp over RPC has no tensor split: each Mac gets whole layers"
+            return (
+                "llama.cpp over RPC has no tensor split that can be counted, each Mac gets whole layers (its"
+                " --split-mode tensor is experimental)"
+            )
         return f"{count} Macs are more than its {layers} layers" if count > layers else ""
 
     def why_not_weights(self, asked: Asked, weights: Weights) -> str:
@@ -69,7 +74,7 @@ class LlamaCppRpc:
         """Return caches, state and compute buffers of each Mac."""
         blueprint, cells = asked.model.blueprint, settings.cells
         batch, graph = batch_of(blueprint, settings), _graph(blueprint, settings, division)
-        compute, inputs = graph.device_bytes(cells), graph.input_bytes(cells)
+        compute, inputs, scratch = graph.device_bytes(cells), graph.input_bytes(cells), graph.metal_bytes(cells)
         found = []
         for machine, layers in enumerate(division.layers):
             kv, state = context_bytes(blueprint, settings, layers)
@@ -81,9 +86,8 @@ class LlamaCppRpc:
             if state:
                 detail = f"{recurrent} of {len(layers)} layers have one"
                 parts.append(_part("recurrent_state", "recurrent state", state, Basis.EXACT, machine, detail))
-            buffers = _part("compute", "compute buffers", compute[machine], Basis.DERIVED, machine, UNDER_WAY)
-            upper = inputs[machine] + _metal_bytes(blueprint, batch, cells, compute[machine] - inputs[machine])
-            parts.append(buffers._replace(upper_bytes=max(compute[machine], upper if layers else 0)))
+            most = inputs[machine] + _metal_bytes(blueprint, batch, cells, compute[machine] - inputs[machine])
+            parts += _compute_parts(compute[machine], scratch[machine], most if layers else 0, machine)
             if machine == asked.size - 1:
                 host = host_bytes(blueprint, batch, cells)
                 parts.append(_part("compute", "compute buffers", host, Basis.DERIVED, machine, where=HOST))
@@ -97,15 +101,15 @@ class LlamaCppRpc:
         return [part._replace(machine=machine) for part in parts if part.name not in SPLIT_PARTS]
 
     def least_bytes(self, asked: Asked, division: Division, settings: LlamaCppSettings) -> Sequence[int]:
-        """Return caches, state and inputs, with the logits on the last Mac."""
+        """Return caches, state and inputs, with Metal's scratch for a layer, or the logits where they are more."""
         blueprint, cells = asked.model.blueprint, settings.cells
         batch = batch_of(blueprint, settings)
         inputs = _graph(blueprint, settings, division).input_bytes(cells)
-        least = [
-            sum(context_bytes(blueprint, settings, layers)) + inputs[machine]
-            for machine, layers in enumerate(division.layers)
-        ]
-        least[division.output] += F32_BYTES * blueprint.vocab * batch.outputs
+        least = []
+        for machine, layers in enumerate(division.layers):
+            logits = F32_BYTES * blueprint.vocab * batch.outputs if machine == division.output else 0
+            working = max(logits, _least_scratch(blueprint, batch, cells, layers))
+            least.append(sum(context_bytes(blueprint, settings, layers)) + inputs[machine] + working)
         least[-1] += host_bytes(blueprint, batch, cells)
         return least
 
@@ -115,11 +119,31 @@ class LlamaCppRpc:
 
     def commands(self, asked: Asked, division: Division, quant: Quant, weights: Weights) -> Sequence[Command]:
         """Return the commands that start it."""
-        return llamacpp_commands(asked, division, quant, weights)
+        return llamacpp_commands(asked, quant, weights)
 
 
-SPLIT_PARTS = ("kv_cache", "recurrent_state", "compute")
+SPLIT_PARTS = ("kv_cache", "recurrent_state", "compute", "metal_scratch")
 UNDER_WAY = "with four batches under way: each input is there four times"
+
+
+def _compute_parts(device: int, scratch: int, most: int, machine: int) -> Iterator[MemoryPart]:
+    """Yield a Mac's compute buffers, and what Metal adds to them; the last of them has the upper bound."""
+    most = max(most, device + scratch)
+    buffers = _part("compute", "compute buffers", device, Basis.DERIVED, machine, UNDER_WAY)
+    if not scratch:
+        yield buffers._replace(upper_bytes=most)
+        return
+    yield buffers
+    words = "behind the results of flash attention"
+    added = _part("metal_scratch", "Metal's scratch", scratch, Basis.DERIVED, machine, words)
+    yield added._replace(upper_bytes=most - device)
+
+
+def _least_scratch(blueprint: Blueprint, batch: Batch, cells: int, layers: Sequence[int]) -> int:
+    """Return what Metal wants for the most demanding flash attention among some layers."""
+    mixers = {blueprint.layers[index].mixer for index in layers}
+    wanted = (flash_scratch(batch, each) for each in mixers if isinstance(each, Attention | LatentAttention))
+    return max((fixed + per_block * cells // CELL_BLOCK for fixed, per_block in wanted), default=0)
 
 
 def _metal_bytes(blueprint: Blueprint, batch: Batch, cells: int, device_bytes: int) -> int:

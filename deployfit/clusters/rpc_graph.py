@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
-from deployfit.layers.attention import Attention
+from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
-from deployfit.runtimes.llamacpp.allocator import CELL, TAKE, Curve, Program, Recorder, Step
+from deployfit.runtimes.llamacpp.allocator import CELL, CELL_BLOCK, TAKE, Curve, Program, Recorder, Step
 from deployfit.runtimes.llamacpp.batch import CELLS, Batch, batch_of
 from deployfit.runtimes.llamacpp.caches import kv_tensor_type, slides
 from deployfit.runtimes.llamacpp.context import ModelGraph
 from deployfit.runtimes.llamacpp.graph import add_layers
 from deployfit.runtimes.llamacpp.inputs import host_inputs
 from deployfit.runtimes.llamacpp.kinds import kinds_of
+from deployfit.runtimes.llamacpp.metal import flash_scratch
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.runtimes.llamacpp.tensors import ALIGNMENT, NO_SLOT, Shape, Tensor
 from deployfit.units import ceil_to
@@ -42,6 +43,9 @@ class DevicesGraph(ModelGraph):
         self._settings = settings
         self.made: dict[Tensor, int] = {}  # the device of the layer that a tensor was made for
         self.fixed: set[Tensor] = set()  # what runs on that device, whatever ran before
+        self.latent: dict[
+            Tensor, LatentAttention
+        ] = {}  # results of flash attention whose values are a part of the keys
         self.caches: dict[Tensor, int] = {}  # caches that layers on other devices read, and where they are
 
     def _note(self, tensor: Tensor) -> Tensor:
@@ -53,6 +57,9 @@ class DevicesGraph(ModelGraph):
         if op in ("FLASH_ATTN_EXT", "SOFT_MAX"):
             sources = (*sources, *self._foreign_caches())
         tensor = self._note(super().compute(op, shape, *sources, **more))
+        mixer = self.blueprint.layers[self.layer].mixer if op == "FLASH_ATTN_EXT" else None
+        if isinstance(mixer, LatentAttention):
+            self.latent[tensor] = mixer
         has_weights = op in WEIGHTED and not any(source.is_input for source in sources)  # a rotation has none
         if has_weights or (op == "GET_ROWS" and self.has_input("state_rows") and _reads_states(self, sources)):
             self.fixed.add(tensor)
@@ -116,6 +123,7 @@ class _Scheduled:
         self._copies: dict[tuple[Tensor, int], Tensor] = {}
         self._inputs: list[list[Tensor]] = [[] for _ in range(count)]
         self.shares: list[_Share] = []
+        self._server = count - 1
         self._where |= dict.fromkeys(graph.copies, HOST) | graph.caches
         for node in graph.placed:
             self._schedule(node)
@@ -132,6 +140,8 @@ class _Scheduled:
         elif not self.shares:
             device = self._first_device()
         self._where[node] = device
+        if node in self._graph.latent and device != self._server:
+            node.scratch = flash_scratch(self._graph.batch, self._graph.latent[node], sees_views=False)
         if not self.shares or self.shares[-1].device != device:
             self.shares.append(_Share(device))
         node.sources = tuple(self._here(source, device) for source in node.sources)
@@ -170,7 +180,7 @@ class _Scheduled:
         for share in self.shares:
             for node in (*share.read_first, *share.nodes):
                 recorder.place(node)
-        return [Program(tuple(steps)) for steps in recorder.by_device]
+        return [Program(tuple(steps), recorder.scratch) for steps in recorder.by_device]
 
     def input_bytes(self, cells: int) -> list[int]:
         """Return the bytes of each device's inputs, four times each."""
@@ -209,11 +219,20 @@ class DeviceBuffers:
         graph = DevicesGraph(blueprint, settings, devices)
         add_layers(graph, blueprint.layers)
         self._scheduled = _Scheduled(graph, count)
-        self._curves = [Curve(program) for program in self._scheduled.programs()]
+        programs = self._scheduled.programs()
+        self._curves = [Curve(program) for program in programs]
+        self._metal_curves = [Curve(program.with_scratch()) for program in programs] if programs[0].scratch else []
 
     def device_bytes(self, cells: int) -> list[int]:
         """Return the compute buffer of each device, to the byte for devices without scratch of their own."""
         return [curve.peak_bytes(cells) for curve in self._curves]
+
+    def metal_bytes(self, cells: int) -> list[int]:
+        """Return how much larger the buffers are with the scratch that Metal wants for flash attention, if it does."""
+        if not self._metal_curves:
+            return [0] * len(self._curves)
+        pairs = zip(self._metal_curves, self.device_bytes(cells), strict=True)
+        return [max(0, curve.peak_bytes(cells // CELL_BLOCK) - plain) for curve, plain in pairs]
 
     def input_bytes(self, cells: int) -> list[int]:
         """Return what of it are inputs, which grow with the context."""

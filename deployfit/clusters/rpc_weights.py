@@ -30,15 +30,26 @@ class PlacedWeights(NamedTuple):
     on_host: int
 
 
-def placed_weights(asked: Asked, weights: Weights) -> PlacedWeights:
-    """Return where the file's tensors go: by default in proportion to what each Mac lends its GPU.
+def devices_of(asked: Asked, weights: Weights) -> list[int]:
+    """Return the device of each layer and of the output: by default in proportion to what each Mac lends its GPU.
 
     Draft layers count as layers when shares are made, and are not loaded.
     """
-    blueprint, text = asked.model.blueprint, [each for each in weights.classes if each.part is Part.TEXT]
     drafts = {layer for each in weights.classes if each.part is Part.MTP for layer in each.layers} - {OUTSIDE}
     shares = asked.shares or [machine.limit.limit_bytes for machine in asked.cluster.machines]
-    devices = devices_of_layers(len(blueprint.layers) + len(drafts), shares)
+    return devices_of_layers(len(asked.model.blueprint.layers) + len(drafts), shares)
+
+
+def layer_shares(asked: Asked, weights: Weights) -> list[int]:
+    """Return the shares that split as was counted: layers of each device, draft layers and the output among them."""
+    devices = devices_of(asked, weights)
+    return [devices.count(number) for number in range(asked.size)]
+
+
+def placed_weights(asked: Asked, weights: Weights) -> PlacedWeights:
+    """Return where the file's tensors go."""
+    blueprint, text = asked.model.blueprint, [each for each in weights.classes if each.part is Part.TEXT]
+    devices = devices_of(asked, weights)
     output = devices[-1]
     held = [0] * asked.size
     on_host = 0

@@ -11,12 +11,12 @@ from deployfit.clusters import registry as clusters
 from deployfit.clusters.engine import SPLITS, WHOLE, Asked, ClusterEngine, Command
 from deployfit.clusters.notes import LOAD, NOTES, THREE, UNEVEN, notes_of
 from deployfit.clusters.one_mac import OneMac
+from deployfit.clusters.rpc_weights import layer_shares
 from deployfit.clusters.speedups import DENSE, MIXTURE, SPEEDUPS, Speedup, speedups_of
 from deployfit.clusters.verdict import ClusterAnswer, ClusterJudge
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
 from deployfit.hardware.cluster import Cluster
-from deployfit.hardware.gpu_limit import LIMITS, default_limit
 from deployfit.hardware.mac import MACS, Mac
 from deployfit.hardware.machine import Machine
 from deployfit.models import Model
@@ -26,7 +26,6 @@ from deployfit.questions.question import Answered
 from deployfit.questions.resolve import Start, context_of, judge_of, machine_of, run_of
 from deployfit.questions.several import EXO, Together
 from deployfit.runtimes import registry
-from deployfit.units import GIB
 from deployfit.values import NamedTuple
 from deployfit.verdict import RUNS, Verdict
 from deployfit.words.macs import MAC_MODELS, machines_named
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
     from deployfit.report.document import Document
 
 LLAMA_CPP, MLX = "llama.cpp", "mlx"
-ONE_MAC_ONLY = ("mtp", "image", "draft_max", "draft_model", "gpu_layers", "cpu_moe", "n_cpu_moe")
+ONE_MAC_ONLY = ("mtp", "image", "draft_max", "draft_model", "gpu_layers", "cpu_moe", "n_cpu_moe", "max_kv_size")
+Place = tuple[str | None, str | None, str | None]  # macOS, GPU limit, and what other programs hold, as typed
 MOST_NEEDED = 8  # Macs of which the smallest are looked for
 
 
@@ -43,19 +43,33 @@ def fits_together(
     model: Model,
     quants: Mapping[str, Sequence[Quant]],
     together: Together,
-    machine: tuple[str | None, str | None, str | None],
+    machine: Place,
     starts: Mapping[str, Start],
     options: Options,
     *,
     listed: bool,
     use_exit_code: bool,
+    said: str = "",
 ) -> ClusterFits:
-    """Return what `fit` answers about several Macs; `machine` are macOS, GPU limit and what other programs hold."""
+    """Return what `fit` answers about several Macs; `machine` are macOS, GPU limit and what other programs hold.
+
+    `said`: what is to be said of the model's name.
+    """
     named = [cluster_of(text, *machine) for text in together.macs]
     if not named and not together.macs_needed:
         raise InputError(f"several Macs are not named; say which with {param('mac')}, such as '2x M3 Ultra 256'")
-    wanted = Wanted(starts, options, together.engine, together.split, together.tensor_split, together.macs_needed)
-    return ClusterFits(fit_clusters(model, quants, named, wanted, listed=listed), use_exit_code=use_exit_code)
+    wanted = Wanted(
+        starts,
+        options,
+        together.engine,
+        together.split,
+        together.tensor_split,
+        together.macs_needed,
+        machine,
+        together.app,
+    )
+    fits = fit_clusters(model, quants, named, wanted, listed=listed)
+    return ClusterFits(fits, use_exit_code=use_exit_code, said=said)
 
 
 def cluster_of(text: str, macos: str | None, wired_limit: str | None, other: str | None) -> Cluster:
@@ -111,8 +125,8 @@ class Needed(NamedTuple):
 class ClusterFits(Answered, Sequence[ClusterAnswer]):
     """Verdicts, one per quant."""
 
-    def __init__(self, fits: Sequence[ClusterFit], *, use_exit_code: bool = False) -> None:
-        self.fits = fits
+    def __init__(self, fits: Sequence[ClusterFit], *, use_exit_code: bool = False, said: str = "") -> None:
+        self.fits, self.said = fits, said
         self._use_exit_code = use_exit_code
 
     def __len__(self) -> int:
@@ -131,7 +145,7 @@ class ClusterFits(Answered, Sequence[ClusterAnswer]):
         """Return the rows, and the machines of one quant or a line each for several."""
         from deployfit.report.cluster import cluster_document
 
-        return cluster_document(self.fits)
+        return cluster_document(self.fits, said=self.said)
 
 
 class Wanted(NamedTuple):
@@ -143,6 +157,8 @@ class Wanted(NamedTuple):
     split: str = ""
     tensor_split: str = ""
     macs_needed: bool = False
+    place: Place = (None, None, None)
+    app: str = ""
 
 
 def fit_clusters(
@@ -161,6 +177,9 @@ def fit_clusters(
     fits: list[ClusterFit] = []
     refusals: list[InputError] = []
     asked: Sequence[Cluster | None] = named or [None]
+    typed = wanted.split or wanted.tensor_split or wanted.engine
+    if named and all(len(each.machines) == 1 for each in named) and not (typed or wanted.macs_needed):
+        raise InputError(f"{param('mac')}: one Mac needs no count; say '{named[0].name}'")
     for cluster in asked:
         if cluster is not None:
             check_wanted(wanted, cluster)
@@ -208,13 +227,16 @@ def fit_cluster(
 
 def check_wanted(wanted: Wanted, cluster: Cluster) -> None:
     """Raise InputError for what makes no sense with these Macs."""
-    typed = wanted.split or wanted.tensor_split or wanted.engine
-    if len(cluster.machines) < 2 and not (typed or wanted.macs_needed):
-        raise InputError(f"{param('mac')}: one Mac needs no count; say '{cluster.machines[0].mac.name}'")
-    if len(cluster.machines) < 2 and typed:
+    typed = {
+        "split": wanted.split,
+        "tensor_split": wanted.tensor_split,
+        "runtime": wanted.engine,
+    }
+    if len(cluster.machines) < 2 and any(typed.values()):
+        leave_out = " and ".join(param(name) for name, value in typed.items() if value)
         raise InputError(
             f"one Mac has nothing to split; name several with {param('mac')}, such as '2x M3 Ultra 256', or leave out"
-            f" {param('split')} and {param('tensor_split')}"
+            f" {leave_out}"
         )
     if wanted.split and wanted.split not in SPLITS:
         raise unknown("split", wanted.split, SPLITS)
@@ -233,11 +255,10 @@ def judge_together(model: Model, cluster: Cluster, engine: ClusterEngine, wanted
         raise InputError(f"mlx-lm and exo split the text model only; leave out {param('vision')}")
     shares = _shares(wanted.tensor_split, engine, count)
     split = wanted.split or _first_split(engine, model, count)
-    asked = Asked(model, cluster, settings, split, wanted.options, shares)
-    try:
-        return ClusterJudge(asked, engine)
-    except InputError as error:
-        raise InputError(f"{error}{_who_can(model, engine, count, split)}") from None
+    reason = engine.why_not(model, split, count)
+    if reason:
+        raise InputError(f"{model.name}: {reason}{_who_can(model, engine, count, split)}")
+    return ClusterJudge(Asked(model, cluster, settings, split, wanted.options, shares, wanted.app), engine)
 
 
 def _first_split(engine: ClusterEngine, model: Model, count: int) -> str:
@@ -269,14 +290,15 @@ def _shares(text: str, engine: ClusterEngine, count: int) -> tuple[float, ...]:
     if engine.name != LLAMA_CPP:
         raise InputError(f"{name} is an option of llama.cpp; {engine.name} divides by its own rule: leave it out")
     pieces = [piece.strip() for piece in text.replace("/", ",").split(",")]
-    if not all(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", piece, re.ASCII) for piece in pieces):
+    if not all(re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,20})?", piece, re.ASCII) for piece in pieces):
         raise InputError(f"{name}: expected a share for each Mac such as 1,2, got {quoted(text)}")
     if len(pieces) != count:
-        raise InputError(f"{name} {quoted(text)}: {len(pieces)} shares for {count} Macs; give one for each")
-    shares = tuple(map(float, pieces))
-    if not any(shares):
+        shares = "1 share" if len(pieces) == 1 else f"{len(pieces)} shares"
+        raise InputError(f"{name} {quoted(text)}: {shares} for {count} Macs; give one for each")
+    numbers = tuple(map(float, pieces))
+    if not any(numbers):
         raise InputError(f"{name} {quoted(text)}: at least one share has to be more than 0")
-    return shares
+    return numbers
 
 
 def _fit(judge: ClusterJudge, quant: Quant, wanted: Wanted, needed: Sequence[Needed], *, listed: bool) -> ClusterFit:
@@ -318,13 +340,13 @@ def _advice(answer: ClusterAnswer, judge: ClusterJudge, wanted: Wanted, needed: 
     asked = answer.asked
     if answer.max_context_tokens:
         yield f"{param('context')} {answer.max_context_tokens}: the largest context that fits"
-    if answer.engine.name == LLAMA_CPP and not asked.shares:
+    other = _fits_with(answer, answer.engine)
+    if other:
+        yield f"without {param('tensor_split')}: fits" if asked.shares else f"{param('split')} {other}: fits"
+    elif answer.engine.name == LLAMA_CPP:
         shares = _shares_that_fit(answer, judge)
         if shares:
             yield f"{param('tensor_split')} {','.join(map(str, shares))}: fits with the whole context"
-    other = _fits_with(answer, answer.engine)
-    if other:
-        yield f"{param('split')} {other}: fits"
     if asked.size < 2:
         return
     for engine in clusters.engines():
@@ -334,9 +356,29 @@ def _advice(answer: ClusterAnswer, judge: ClusterJudge, wanted: Wanted, needed: 
                 yield f"{param('runtime')} {engine.name} {param('split')} {split}: fits"
     if needed:
         return
-    found = next(macs_needed(asked.model, answer.quant, answer.engine, wanted, asked.cluster), None)
-    if found:
-        yield f"{param('mac')} '{found.name}': the fewest Macs that run it as asked"
+    for like in (asked.cluster, None):
+        found = next(macs_needed(asked.model, answer.quant, answer.engine, wanted, like), None)
+        if found:
+            yield _fewest(found, answer, wanted, like)
+            return
+
+
+def _fewest(found: Needed, answer: ClusterAnswer, wanted: Wanted, like: Cluster | None) -> str:
+    """Return what to type for the fewest Macs, with the chips of `like` if any, in the place of what was typed."""
+    engine, count = answer.engine, len(found.cluster.machines)
+    machine = found.cluster.machines[0]
+    if len(found.chips) == 1:
+        machine = machine._replace(mac=machine.mac._replace(chip=found.chips[0]))
+    words = [f"{param('mac')} '{Cluster((machine,) * count).name}'"]
+    leave_out = [param("tensor_split")] if wanted.tensor_split else []
+    if not found.split:
+        words += [f"{param('runtime')} {engine.runtime}"] if wanted.engine else []
+        leave_out += [param("split")] if wanted.split else []
+    elif found.split != (wanted.split or _first_split(engine, answer.asked.model, count)):
+        words.append(f"{param('split')} {found.split}")
+    without = f" without {' and '.join(leave_out)}" if leave_out else ""
+    of_chips = " with these chips" if like and any(each.mac.chip for each in like.machines) else ""
+    return f"{' '.join(words)}{without}: the fewest Macs{of_chips} that run it as asked"
 
 
 def _fits_with(answer: ClusterAnswer, engine: ClusterEngine) -> str:
@@ -354,7 +396,7 @@ def _fits_with(answer: ClusterAnswer, engine: ClusterEngine) -> str:
 def _shares_that_fit(answer: ClusterAnswer, judge: ClusterJudge) -> list[int]:
     """Return layers per Mac that fit, moved one by one from the fullest Mac to the emptiest; none if there are none."""
     asked = answer.asked
-    counts = [len(layers) + (answer.division.output == number) for number, layers in enumerate(answer.division.layers)]
+    counts = layer_shares(asked, answer.weights)
     for _ in range(sum(counts)):
         tried = ClusterJudge(asked._replace(shares=tuple(map(float, counts))), answer.engine)
         division = tried.engine.division(tried.asked, judge.weights(answer.quant))
@@ -378,7 +420,6 @@ def macs_needed(
     """
     machines = like.machines if like else ()
     chips = {each.mac.chip for each in machines if each.mac.chip}
-    macos = machines[0].macos if machines else 26
     sold: dict[int, list[str]] = {}
     for row in catalogue.rows(MACS):
         if row.chip in chips or not chips:
@@ -388,8 +429,10 @@ def macs_needed(
     smallest = max(sold) + 1
     for count in range(1, MOST_NEEDED + 1):
         for size in sorted(each for each in sold if each < smallest):
-            mac = Mac("", size * GIB)
-            machine = Machine(mac, macos, default_limit(mac, macos, catalogue.rows(LIMITS)))
+            try:
+                machine = machine_of(str(size), *wanted.place)
+            except InputError:  # a GPU limit that is more than its memory
+                continue
             cluster = Cluster((machine,) * count)
             split = _runs_on(model, quant, engine, wanted, cluster)
             if split is not None:

@@ -33,7 +33,7 @@ from deployfit.questions.resolve import (
     run_of,
     start_of,
 )
-from deployfit.questions.several import EXO, EXO_RUNTIME, together_of
+from deployfit.questions.several import EXO, EXO_RUNTIME, splitting_app, together_of
 from deployfit.questions.several import PARAMETERS as OF_SEVERAL
 from deployfit.runtimes import registry
 from deployfit.values import NamedTuple
@@ -171,14 +171,20 @@ def fit(
     machines = [machine_of(each, text_of(macos), text_of(wired_limit), text_of(other)) for each in macs]
     typed = {name: _typed(value) for name, value in settings.items() if value is not None}
     registry.check_given(list(typed), list(asked))
+    if together:
+        app = splitting_app(app, together)
+        context = common.DEFAULT_CONTEXT if context is None else context
     starts = {name: start_of(app, name, text_of(context), typed) for name in asked}
     if together:
         from deployfit.questions.cluster import fits_together
 
-        if app is not None or (opened and opened.model is None):
-            raise InputError(f"several Macs: leave out {param('app')}, and name a model whose layers are known")
+        if opened and opened.model is None:
+            raise InputError("several Macs: name a model whose layers are known")
         place = text_of(macos), text_of(wired_limit), text_of(other)
-        return fits_together(found, asked, together, place, starts, options, listed=listed, use_exit_code=exit_code)
+        together = together._replace(app=app or "")
+        return fits_together(
+            found, asked, together, place, starts, options, listed=listed, use_exit_code=exit_code, said=about
+        )
     fits: list[Fit] = []
     for machine in machines:
         if opened and opened.model is None:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from deployfit.questions.cluster import ClusterFit, Needed
 
 
-def cluster_document(fits: Sequence[ClusterFit]) -> Document:
-    """Return the document of one answer in full, or of several in a line each."""
+def cluster_document(fits: Sequence[ClusterFit], *, said: str = "") -> Document:
+    """Return the document of one answer in full, or of several in a line each; `said`: of the model's name."""
     blocks = list(_one(fits[0])) if len(fits) == 1 else list(_many(fits))
+    if said:
+        blocks.insert(0, Statement(said))
     return of_rows(SCHEMA, [cluster_row(fit) for fit in fits], blocks)
 
 
@@ -32,7 +34,7 @@ def cluster_row(fit: ClusterFit) -> dict[str, Any]:
         "model": asked.model.name,
         "recipe": weights.recipe,
         "runtime": answer.engine.name,
-        "app": None,
+        "app": asked.app or None,
         "app_version": None,
         "format": weights.format,
         "mac": asked.cluster.name,
@@ -170,7 +172,7 @@ def _machines(answer: ClusterAnswer) -> Table:
                 str(member.layers),
                 gib(estimate.bytes_of("weights", "vision")),
                 gib(estimate.bytes_of("kv_cache", "recurrent_state")),
-                gib(estimate.bytes_of("compute")),
+                gib(estimate.bytes_of(*WORKING, "output")),
                 gib(estimate.total_bytes),
                 gib(member.load_peak_bytes),
                 gib(member.machine.limit.limit_bytes),

@@ -25,6 +25,12 @@ _STORAGE = ("ssd", "storage", "disk")
 _COUNTS = ("core", "cores", "c", "cpu", "gpu", "inch", "in", "tb", "tib", "t")  # a number before these is no memory
 _YEARS = range(2020, 2030)
 _YEARS_OF_INTEL = range(2006, 2020)
+_COUNTING = frozenset({"x", "two", "three", "four", "both", "pair"})
+# Words for several Macs that are not understood, so that the way out is another one.
+_LIKE_SEVERAL = re.compile(
+    r"[+&;]|\b(?:and|two|three|four|both|pair)\b|\b(?:x ?[0-9]|[0-9]*x\b|[0-9]{1,2} +m ?[0-9])",
+    re.ASCII | re.IGNORECASE,
+)
 _INCHES = '(?<=[0-9])["\u2033\u201d]'
 _CHIP = r"(?<![a-z])(?:m ?|a)[0-9]"
 # Words that may stand anywhere; others after the chip are not understood.
@@ -116,8 +122,12 @@ def machines_named(text: str, macs: Sequence[MacRow], identifiers: Identifiers =
     ['M3 Ultra 256 GB', 'M3 Ultra 256 GB', 'M3 Ultra 512 GB']
     """
     found: list[Mac] = []
-    for part in text.replace("\u00d7", "x").split("+"):
-        counted = re.fullmatch(r"([0-9]{1,9}) ?[x*] ?(.+)", part.strip(), re.ASCII | re.IGNORECASE)
+    for part in map(str.strip, text.replace("\u00d7", "x").split("+")):
+        if not part:
+            raise InputError(f"{param('mac')} {quoted(text)}: a Mac is missing beside a +; {_SEVERAL}")
+        if part.count("(") != part.count(")"):
+            raise _not_understood(text)
+        counted = re.fullmatch(r"([0-9]{1,9}) ?[x*] ?(.+)", part, re.ASCII | re.IGNORECASE)
         count = int(counted[1]) if counted else 1
         if not 1 <= count <= MOST_MACHINES - len(found):
             raise InputError(f"{param('mac')} {quoted(text)}: expected 1 to {MOST_MACHINES} Macs")
@@ -143,7 +153,7 @@ def _said(text: str, macs: Sequence[MacRow], identifiers: Identifiers) -> _Said:
         before = _tokens(typed[: found.start()])
         chip, tokens = _chip(_tokens(typed[found.start() :]), macs)
         sizes, earlier = _sizes(tokens, bare=True), _sizes(before, bare=len(before) == 1)
-        if "x" in before or (sizes and earlier and sizes != earlier):
+        if _COUNTING.intersection(before) or (sizes and earlier and sizes != earlier):
             raise _not_understood(text)
         sizes = sizes or earlier
     else:
@@ -227,7 +237,12 @@ def _sold(chip: str, sizes: Iterable[int]) -> str:
     return f"{'it was' if chip else 'Macs were'} sold with {listed} GB"
 
 
+_SEVERAL = "several Macs are '2x M3 Ultra 256' or 'M3 Ultra 512 + M4 Max 128'"
+
+
 def _not_understood(text: str) -> InputError:
+    several = f"; {_SEVERAL}" if _LIKE_SEVERAL.search(text[:LONGEST]) else ""
     return InputError(
-        f"{param('mac')}: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got {quoted(text)}"
+        f"{param('mac')}: expected a memory size or a chip with one, such as 32 or 'M4 Max 64', got"
+        f" {quoted(text)}{several}"
     )

@@ -33,8 +33,11 @@ QUERIES = 32
 SLACK = 48 * MIB  # padding of the last keys, block list, holes: up to 36 MB in 208 replays of Metal's rules
 
 
-def flash_scratch(batch: Batch, mixer: Attention | LatentAttention) -> tuple[int, int]:
-    """Return the scratch of one layer's flash attention on Metal: bytes, and bytes for each block of cells."""
+def flash_scratch(batch: Batch, mixer: Attention | LatentAttention, *, sees_views: bool = True) -> tuple[int, int]:
+    """Return the scratch of one layer's flash attention on Metal: bytes, and bytes for each block of cells.
+
+    `sees_views`: whether the device knows which values are a part of the keys. Over RPC it is not told.
+    """
     wanted = GENERATIONS[batch.metal]
     if not wanted:
         return 0, 0
@@ -55,7 +58,7 @@ def flash_scratch(batch: Batch, mixer: Attention | LatentAttention) -> tuple[int
             per_block += -(-queries // BLOCK_QUERIES) * streams
     if COPIES in wanted:
         # Values are a part of latent attention's keys, unless both were copied from F32.
-        copied = row + (0 if is_latent and batch.key_type.name != "F32" else width)
+        copied = row + (0 if is_latent and sees_views and batch.key_type.name != "F32" else width)
         per_block += CELL_BLOCK * F16_BYTES * copied * heads * streams
     cells = batch.sliding_cells if slides(mixer) else CELLS
     return (fixed, per_block) if cells == CELLS else (fixed + per_block * cells // CELL_BLOCK, 0)
