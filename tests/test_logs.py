@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -34,6 +35,7 @@ from deployfit.measured.memory import LOGS, judged_logs
 from deployfit.quants import shelf
 from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options
+from deployfit.questions.contribute import contribute
 from deployfit.questions.verify import verify
 from deployfit.runtimes import registry
 from deployfit.runtimes.runtime import MemoryPart
@@ -147,6 +149,48 @@ def test_nothing_of_a_user_is_repeated(name: str) -> None:
     said = repr((log, log.recognised, asked(log)))
     for word in ("somebody", "/Users", "private question", "holiday", "who is this", "sha256", "box ollama"):
         assert word not in said
+
+
+SECRET = "zaphod"
+
+
+def spoiled(line: str, random: Random) -> str:
+    """Return a line with something of a user's in one of the places where lines have words, paths and values."""
+    secret = random.choice(
+        (f"/Users/{SECRET}/x", f"{SECRET}@example.org", f"{SECRET}s-mac.local", f"C:\\{SECRET}", SECRET)
+    )
+    words = line.split(" ")
+    place = random.randrange(len(words))
+    ways = (
+        lambda: [secret, *words],
+        lambda: [*words[:place], secret, *words[place:]],
+        lambda: [*words[:place], secret + words[place], *words[place + 1 :]],
+        lambda: [*words[:place], words[place] + secret, *words[place + 1 :]],
+        lambda: [*words[:place], secret, *words[place + 1 :]],
+        lambda: [re.sub(r"= \S+$", lambda _: f"= {secret}", line)],
+        lambda: [re.sub(r"'[^']*'", lambda _: f"'{secret}'", line)],
+    )
+    return " ".join(random.choice(ways)())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_stands_in_the_wrong_place_is_not_repeated(name: str, tmp_path: Path) -> None:
+    """Of names only those whose words are published models', of types and devices only the engine's own."""
+    random = Random(name)
+    lines = (FOLDER / f"{name}.log").read_text(encoding="utf-8").splitlines()
+    path = tmp_path / "spoiled.log"
+    for _ in range(2):
+        path.write_text("\n".join(spoiled(line, random) for line in lines), encoding="utf-8")
+        try:
+            said = repr(verify(str(path)).document())
+        except InputError as error:
+            said = str(error)
+        assert SECRET not in said.casefold()
+        try:
+            said = repr(contribute(str(path), mac="M4 Max 64").document())
+        except InputError as error:
+            said = str(error)
+        assert SECRET not in said.casefold()
 
 
 @pytest.mark.parametrize("name", OF_THE_ENGINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from deployfit.measured.logs.names import public_name
 from deployfit.runtimes.runtime import DEVICE
 from deployfit.units import GB, GIB, KIB, MIB
 from deployfit.values import NamedTuple
@@ -124,8 +125,17 @@ class LoggedModel(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What to call it in a message."""
-        return self.name or self.file or self.repository.rpartition("/")[2] or self.architecture
+        """What to call it in a message, "" where none of its names is a public one."""
+        return next(filter(None, map(public_name, self._names)), "")
+
+    @property
+    def called(self) -> str:
+        """What tells it from other models; it may be anything, and is not for a message."""
+        return next(filter(None, self._names), "")
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.name, self.file, self.repository.rpartition("/")[2], self.architecture
 
 
 class LoggedSettings(NamedTuple):

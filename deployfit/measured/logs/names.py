@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 
 MOST_CHARACTERS = 120
 
@@ -63,6 +64,40 @@ def said_name(text: str) -> str:
     if _BLOB.search(name) or not name.isprintable():
         return ""
     return name[:MOST_CHARACTERS]
+
+
+# Of names that the catalogue does not have: families, and what stands beside them.
+_OTHER_WORDS = """
+    aya baichuan bielik command cogito codestral dolphin ernie exaone falcon glm gpt hermes hunyuan internlm jamba
+    magistral mamba mathstral mimo minicpm neo nous olmo openchat orca pixtral qwq rnj rwkv smollm solar stablelm
+    starcoder tulu vicuna wizard yi zephyr
+    abliterated awq base beta bit chat coder code distill dpo dwq dynamic embedding experimental fast final fp gguf ggml
+    gptq heretic hf imatrix instruct int it large lite long math medium mini mix mlx moe mtp nano new omni opus oss
+    plus preview pro reasoning sft small spec super text think thinking tiny turbo uncensored v vision vl
+    a b bf bpw e f ft g h iq k kv l m mb mm mx mxfp nl nvfp oq p q r s t tq ud x xl xs xxs
+"""
+_LETTERS = re.compile(r"[^\W\d_]+")
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+")
+
+
+@cache
+def _public_words() -> frozenset[str]:
+    from deployfit.catalogue import rows
+    from deployfit.models import MODELS
+
+    named = " ".join(f"{row.name} {row.hub_repo} {row.family}" for row in rows(MODELS))
+    return frozenset(_LETTERS.findall(f"{_OTHER_WORDS} {named}".casefold()))
+
+
+def public_name(text: str) -> str:
+    """Return a name if all of its words are those of published models, "" otherwise: it may be anything.
+
+    >>> public_name("Phi 3.5 Mini Instruct"), public_name("ann-Qwen3.5-9B-Q4_K_M.gguf"), public_name("192.168.0.7")
+    ('Phi 3.5 Mini Instruct', '', '')
+    """
+    words = _LETTERS.findall(text.casefold())
+    known = words and _public_words().issuperset(words) and not _ADDRESS.search(text)
+    return text if known else ""
 
 
 # What llama.cpp calls a file's type, where cutting at the hyphen does not give the recipe's name.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deployfit.errors import InputError
+from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware.gpu_limit import GENERATIONS, LimitRow, default_limit
 from deployfit.hardware.mac import Mac, MacRow
 from deployfit.layers.attention import Attention
@@ -185,8 +186,8 @@ def settings_of(log: EngineLog, model: Model | None = None) -> Mapping[str, str]
     said = log.settings
     mtp = said.draft == "mtp"
     typed: Mapping[str, object] = {
-        "kv_type_k": said.kv_type_k,
-        "kv_type_v": said.kv_type_v,
+        "kv_type_k": _stored(said.kv_type_k),
+        "kv_type_v": _stored(said.kv_type_v),
         "parallel": said.parallel,
         "kv_unified": said.kv_unified,
         "batch": said.batch,
@@ -206,6 +207,11 @@ def settings_of(log: EngineLog, model: Model | None = None) -> Mapping[str, str]
     }
     known = {parameter.name for parameter in registry.parameters()[log.runtime]}
     return {name: _typed(value) for name, value in typed.items() if name in known and value is not None}
+
+
+def _stored(kind: str | None) -> str | None:
+    """Return the name of a type that llama.cpp has; a log may say anything."""
+    return kind if kind and kind.upper() in TENSOR_TYPES else None
 
 
 def _typed(value: object) -> str:

@@ -19,7 +19,7 @@ from deployfit.measured.logs.log import (
     LoggedSpeed,
     rounded,
 )
-from deployfit.measured.logs.names import file_of, recipe_of
+from deployfit.measured.logs.names import file_of, public_name, recipe_of
 from deployfit.units import GIB, MIB
 
 FIELDS = (
@@ -62,7 +62,7 @@ def read(lines: Sequence[Line]) -> EngineLog | None:
         return None
     models = list(dict.fromkeys(row.get("model_filename") or row.get("model_type", "") for row in rows))
     if len(models) > 1:
-        shown = [quoted(file_of(name) or name) for name in models[:2]]
+        shown = [quoted(public_name(file_of(name) or name) or "another") for name in models[:2]]
         raise InputError(f"log: {len(models)} models in it, {shown[0]} and {shown[1]}; give the rows of one")
     row = rows[0]
     build = int(row["build_number"]) if row.get("build_number", "").isdecimal() else _build(lines)

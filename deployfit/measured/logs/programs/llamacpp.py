@@ -22,6 +22,11 @@ from deployfit.measured.logs.names import file_of
 from deployfit.units import MIB
 
 NAME = "llama.cpp"
+# What devices are called.
+BACKENDS = (
+    *("MTL", "Metal", "CUDA", "ROCm", "HIP", "Vulkan", "SYCL", "RPC", "CANN", "MUSA", "OpenCL", "GPUOpenCL", "BLAS"),
+    *("WebGPU", "HTP", "Kompute", "OPENVINO", "ZDNN", "VirtGPU"),
+)
 LEAST_BUILD = 1_000  # of August 2023; fewer commits are those of a shallow clone, or of a fork, and say no date
 BANNER = ("build      : ", "model      : ", "ftype      : ")  # of llama-cli
 STARTS = ("-c ", "MTL0 ", "Metal ", "CPU ", "Host ", "CUDA0 ", "Vulkan0 ", *BANNER)
@@ -66,12 +71,10 @@ def _main_load(reader: Reader) -> Load | None:
     """Return the load that counts; raise InputError if models of two names were loaded."""
     own = [load for load in reader.loads if not load.draft]
     real = [load for load in own if load.allocated] or own
-    names = {model_of(load, LoggedModel()).title: None for load in real if load.contexts}
-    titles = [name for name in names if name]
-    if len(titles) > 1:
-        raise InputError(
-            f"log: {len(titles)} models in it, {quoted(titles[0])} and {quoted(titles[1])}; give the lines of one"
-        )
+    models = {model.called: model for load in real if load.contexts if (model := model_of(load, LoggedModel())).called}
+    if len(models) > 1:
+        first, second = (quoted(model.title or "another") for model in list(models.values())[:2])
+        raise InputError(f"log: {len(models)} models in it, {first} and {second}; give the lines of one")
     candidates = [load for load in real if load.contexts] or real
     return candidates[-1] if candidates else None
 
@@ -150,7 +153,7 @@ def _device(reader: Reader, load: Load | None) -> str:
         if not devices:
             return "CPU"
     name = re.match(r"[A-Za-z]+", devices[0]) if devices else None
-    kind = name[0] if name else ""
+    kind = (name[0] if name[0] in BACKENDS else "GPU") if name else ""
     return "Metal" if kind in ("MTL", "Metal") else kind or reader.device
 
 
