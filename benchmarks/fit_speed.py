@@ -21,10 +21,10 @@ from deployfit import catalogue
 from deployfit.errors import InputError
 from deployfit.estimate import Estimate
 from deployfit.hardware.mac import MACS, MacRow
+from deployfit.lookup import find_quant
 from deployfit.measured.free_text import RULES
 from deployfit.measured.speeds import LONGEST_SHORT_CONTEXT, SPEED_FILES, Speed, judged_speeds, prompt_of
 from deployfit.measured.subject import engines, runtimes
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options
 from deployfit.runtimes import registry
 from deployfit.speed import (

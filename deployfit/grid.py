@@ -226,7 +226,7 @@ def sweep(grid: Grid) -> GridResult:
     >>> from deployfit.catalogue import models, rows
     >>> from deployfit.hardware.gpu_limit import LIMITS, default_limit
     >>> from deployfit.hardware.mac import Mac
-    >>> from deployfit.quants.lookup import find_quant
+    >>> from deployfit.lookup import find_quant
     >>> macs = [Mac("", memory * 2**30) for memory in (16, 24, 32)]
     >>> machines = [Machine(mac, 26, default_limit(mac, 26, rows(LIMITS))) for mac in macs]
     >>> quant, runtime = find_quant("Q4_K_M"), registry.runtime("llama.cpp")

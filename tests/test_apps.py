@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from deployfit.app_context import left_for_context
 from deployfit.apps import APPS, FLAGS
 from deployfit.catalogue import rows
-from deployfit.questions.flags import _quoted
+from deployfit.commands.flags import _quoted
 from deployfit.units import GIB, MIB
 
 GGUF = ("--quant", "unsloth:Q4_K_M")

@@ -27,9 +27,9 @@ from deployfit.formats.mlx import RECIPES
 from deployfit.hardware.cluster import Cluster
 from deployfit.layers.attention import LatentAttention
 from deployfit.layers.tensor import Part
+from deployfit.lookup import find_quant
 from deployfit.models import Model
 from deployfit.quants.gguf import gguf_recipes, gguf_weights
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.mlx import mlx_weights
 from deployfit.quants.weights import Options, WeightClass, Weights
 from deployfit.questions.cluster import ClusterFits

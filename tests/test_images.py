@@ -17,7 +17,7 @@ from deployfit.errors import InputError
 from deployfit.formats.mmproj import mmproj_tensor_bytes
 from deployfit.layers.tensor import OUTSIDE, Part
 from deployfit.layers.vision import VisionTower
-from deployfit.quants.lookup import find_quant
+from deployfit.lookup import find_quant
 from deployfit.quants.weights import Options, WeightClass
 from deployfit.runtimes.llamacpp import image as llamacpp
 from deployfit.runtimes.llamacpp.allocator import Curve, compiled

@@ -21,20 +21,19 @@ ROOMS = [
     *("basis", "kept", "printable", "exit_codes", "values", "parameters", "errors", "units", "tables"),
     *("layers", "architectures", "models", "catalogue"),
     *("hardware", "apps", "notes", "formats", "vision"),
-    *("quants.weights", "runtimes", "quants", "words", "quants.shelf", "quants.lookup"),
+    *("quants", "runtimes", "words", "lookup"),
     *("estimate", "work", "speed", "verdict", "unknown", "app_context", "advice"),
     *("grid", "context_plan", "ranking", "clusters"),
     *("measured", "validation", "checks", "repository", "crosscheck"),
     *("sources", "writing", "schema"),
-    *("questions", "report", "page", "mcp"),
+    *("answers", "commands", "report", "questions", "page", "mcp"),
     *("cli", "__main__"),
 ]
 
 # `deployfit` itself is outside of the order: it lends its names, and its version, to whoever asks.
 LIBRARY = ""
-# An answer asks for its document when that is wanted, and a question may start a door: the only ways up, and no module
-# goes them as it is imported.
-LATE = {("questions", "report"), ("questions", "page"), ("questions", "mcp")}
+# A question may start a door: the only ways up, and no module goes them as it is imported.
+LATE = {("questions", "page"), ("questions", "mcp")}
 
 NOW, LATER, TYPES = "now", "later", "types"  # as a module is imported, as a function runs, for annotations only
 
@@ -141,7 +140,7 @@ def test_imports_point_one_way(module: str) -> None:
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
     graph = {
-        module: {target for target, when in known(module) if when != TYPES and (room(module), room(target)) not in LATE}
+        module: {target for target, _ in known(module) if (room(module), room(target)) not in LATE}
         for module in modules()
         if module != LIBRARY
     }

@@ -21,6 +21,7 @@ from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.hardware.gpu_limit import LIMITS
 from deployfit.hardware.mac import MACS
+from deployfit.lookup import find_quant
 from deployfit.measured.free_text import RULES
 from deployfit.measured.logs import reading
 from deployfit.measured.logs.causes import CAUSES
@@ -33,7 +34,6 @@ from deployfit.measured.logs.question import find_model, question_of
 from deployfit.measured.logs.reading import programs, read_log
 from deployfit.measured.memory import LOGS, judged_logs
 from deployfit.quants import shelf
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options
 from deployfit.questions.contribute import contribute
 from deployfit.questions.verify import verify

@@ -15,7 +15,7 @@ from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware.gpu_limit import LIMITS, default_limit
 from deployfit.hardware.mac import Mac
 from deployfit.hardware.machine import Machine
-from deployfit.quants.lookup import find_quant
+from deployfit.lookup import find_quant
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.runtimes import registry
 from deployfit.runtimes.llamacpp.caches import kv_cache_bytes

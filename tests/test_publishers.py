@@ -17,10 +17,10 @@ from deployfit.errors import InputError
 from deployfit.formats.checkpoint import Source, checkpoint_runs
 from deployfit.formats.safetensors import every_tensor
 from deployfit.layers.tensor import Part
+from deployfit.lookup import find_quant
 from deployfit.models import Model, own_model
 from deployfit.quants.checkpoint import checkpoint_weights
 from deployfit.quants.conventions import conventions
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.published_sizes import PUBLISHED_SIZES, PublishedSize
 from deployfit.quants.publishers import PUBLISHER_RECIPES, PUBLISHERS, Publisher, PublisherRecipe
 from deployfit.quants.publishers import all_publishers as publishers

@@ -14,7 +14,7 @@ from conftest import one_line, run
 import deployfit
 from deployfit import catalogue
 from deployfit.catalogue import models
-from deployfit.quants.lookup import find_quant
+from deployfit.lookup import find_quant
 from deployfit.quants.shelf import publishers
 from deployfit.quants.weights import GGUF, MLX, Options, nominal_bits
 from deployfit.ranking import BITS, EVIDENCE, USES

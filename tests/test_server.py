@@ -14,9 +14,9 @@ from deployfit import fit
 from deployfit.app_context import fitted
 from deployfit.catalogue import models, rows
 from deployfit.layers.blueprint import Blueprint
+from deployfit.lookup import find_quant
 from deployfit.measured.metal_builds import METAL_GENERATIONS, generation_of
 from deployfit.models import Model
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.resolve import draft_model_of
 from deployfit.runtimes.llamacpp.batch import batch_of

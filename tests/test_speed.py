@@ -17,7 +17,7 @@ from deployfit.basis import Basis
 from deployfit.catalogue import models, rows
 from deployfit.estimate import estimate
 from deployfit.hardware.mac import MACS, MacRow
-from deployfit.quants.lookup import find_quant
+from deployfit.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.resolve import speeds
 from deployfit.runtimes import registry

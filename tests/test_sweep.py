@@ -23,8 +23,8 @@ from deployfit.grid import COLUMNS, MISSING, VERDICTS, Grid, GridResult, sweep
 from deployfit.hardware.gpu_limit import LIMITS, default_limit, raised_limit
 from deployfit.hardware.mac import MACS, Mac
 from deployfit.hardware.machine import GPU_RESERVE, Machine
+from deployfit.lookup import find_quant
 from deployfit.parameters import python
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.shelf import recipes
 from deployfit.quants.weights import Options, Quant
 from deployfit.questions.fit import Fit

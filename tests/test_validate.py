@@ -20,13 +20,13 @@ from deployfit import catalogue
 from deployfit.catalogue import models
 from deployfit.hardware.gpu_limit import LIMITS
 from deployfit.hardware.mac import MACS
+from deployfit.lookup import find_quant
 from deployfit.measured.engines.llamacpp import read_kv_types
 from deployfit.measured.engines.mlx import read_prompt
 from deployfit.measured.free_text import RULES, NotJudged, read_tokens
 from deployfit.measured.memory import MemoryRow, judged_logs, read_figure
 from deployfit.measured.speeds import SpeedRow, judged_speeds
 from deployfit.measured.verdicts import VERDICT_COLUMNS, VerdictRow, judged_reports, read_runs
-from deployfit.quants.lookup import find_quant
 
 MEMORY_COLUMNS = MemoryRow._fields
 DATA = Path(__file__).parent.parent / "data"

@@ -46,7 +46,7 @@ def read_runtime(runtime: str, model: str) -> str:
 def read_quant(text: str, model: str, runtime: str, find: FindQuant) -> Quant:
     """Return the quant that a text names, or else the model's name: the runtime's own recipe or a publisher's.
 
-    >>> from deployfit.quants.lookup import find_quant
+    >>> from deployfit.lookup import find_quant
     >>> read_quant("Q4_K_M (19.91 GiB)", "", "llama.cpp", find_quant).name
     'Q4_K_M'
     >>> read_quant("", "gemma-4-e4b-it-8bit", "mlx", find_quant).name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
+from deployfit.commands.next_step import next_step, repository_of
 from deployfit.errors import InputError
 from deployfit.models import Model
 from deployfit.page.chips import work_of_file
@@ -14,7 +15,6 @@ from deployfit.parameters import command_line
 from deployfit.quants import shelf
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.questions.choices import published_files, rank_of
-from deployfit.questions.commands import next_step, repository_of
 from deployfit.questions.resolve import as_started, judge_of, machine_of, run_of, speeds
 from deployfit.runtimes import registry
 from deployfit.values import NamedTuple

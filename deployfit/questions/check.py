@@ -9,9 +9,9 @@ from deployfit import catalogue
 from deployfit.checks import TOLERANCES, Checked, Review, check_sizes, summarize
 from deployfit.errors import InputError
 from deployfit.exit_codes import ANSWERED, HUB_NOT_ASKED, OUTSIDE
+from deployfit.lookup import find_publisher
 from deployfit.parameters import Parameter, param
 from deployfit.quants import shelf
-from deployfit.quants.lookup import find_publisher
 from deployfit.quants.published_sizes import PUBLISHED_SIZES
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from deployfit import catalogue
 from deployfit.advice import Choices
+from deployfit.commands.next_step import OLLAMA
 from deployfit.errors import DeployfitError, InputError
 from deployfit.hardware.gpu_limit import LIMITS, default_limit
 from deployfit.hardware.mac import MACS, Mac
@@ -13,7 +14,6 @@ from deployfit.hardware.machine import Machine
 from deployfit.models import Model
 from deployfit.quants import shelf
 from deployfit.quants.weights import Options, Quant, Weights, nominal_bits
-from deployfit.questions.commands import OLLAMA
 from deployfit.questions.resolve import judge_of
 from deployfit.ranking import BITS, evidence_of
 from deployfit.units import GIB

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deployfit import catalogue
+from deployfit.answers import ClusterFit, Needed
 from deployfit.clusters import registry as clusters
-from deployfit.clusters.engine import SPLITS, WHOLE, Asked, ClusterEngine, Command
+from deployfit.clusters.engine import SPLITS, WHOLE, Asked, ClusterEngine
 from deployfit.clusters.notes import LOAD, NOTES, THREE, UNEVEN, notes_of
 from deployfit.clusters.one_mac import OneMac
 from deployfit.clusters.rpc_weights import layer_shares
-from deployfit.clusters.speedups import DENSE, MIXTURE, SPEEDUPS, Speedup, speedups_of
+from deployfit.clusters.speedups import DENSE, MIXTURE, SPEEDUPS, speedups_of
 from deployfit.clusters.verdict import ClusterAnswer, ClusterJudge
 from deployfit.errors import InputError, quoted, unknown
 from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
@@ -25,7 +26,6 @@ from deployfit.quants.weights import Options, Quant
 from deployfit.questions.question import Answered
 from deployfit.questions.resolve import Start, context_of, judge_of, machine_of, run_of
 from deployfit.questions.several import EXO, Together
-from deployfit.runtimes import registry
 from deployfit.values import NamedTuple
 from deployfit.verdict import RUNS, Verdict
 from deployfit.words.macs import MAC_MODELS, machines_named
@@ -80,46 +80,6 @@ def cluster_of(text: str, macos: str | None, wired_limit: str | None, other: str
         if mac not in known:
             known[mac] = machine_of(mac.name.removesuffix(" GB"), macos, wired_limit, other)
     return Cluster(tuple(known[mac] for mac in named))
-
-
-class ClusterFit(NamedTuple):
-    """An answer with all that is said of it; `needed` are the smallest sets of Macs that run it, if asked for."""
-
-    answer: ClusterAnswer
-    speedups: Sequence[Speedup]
-    notes: Sequence[str]
-    left_out: Sequence[str]
-    advice: Sequence[str]
-    needed: Sequence[Needed] = ()
-
-    @property
-    def commands(self) -> Sequence[Command]:
-        """What starts it."""
-        answer = self.answer
-        return answer.engine.commands(answer.asked, answer.division, answer.quant, answer.weights)
-
-    @property
-    def headline(self) -> str:
-        """The settings in words."""
-        return registry.runtime(self.answer.engine.runtime).headline(self.answer.asked.settings)
-
-    @property
-    def columns(self) -> Mapping[str, int | str | bool | None]:
-        """The settings as columns of a row."""
-        return registry.runtime(self.answer.engine.runtime).columns(self.answer.asked.settings)
-
-
-class Needed(NamedTuple):
-    """So many Macs of this size run it, and no smaller size does; `split` is "" for one Mac."""
-
-    cluster: Cluster
-    chips: Sequence[str]
-    split: str
-
-    @property
-    def name(self) -> str:
-        """As people say it."""
-        return self.cluster.name
 
 
 class ClusterFits(Answered, Sequence[ClusterAnswer]):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from deployfit import catalogue
 from deployfit.hardware.gpu_limit import LIMITS
 from deployfit.hardware.mac import MACS
+from deployfit.lookup import find_quant
 from deployfit.measured.free_text import RULES
 from deployfit.measured.logs.contribution import Rows, contribution, left_out
 from deployfit.parameters import Parameter
-from deployfit.quants.lookup import find_quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text
 from deployfit.questions.resolve import machine_of

@@ -7,19 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deployfit import catalogue
+from deployfit.answers import Fit
 from deployfit.errors import InputError
 from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
 from deployfit.hardware.machine import Machine
 from deployfit.layers.blueprint import Blueprint
+from deployfit.lookup import by_runtime, find_publisher, find_quant, not_loaded
 from deployfit.models import Model, own_model
 from deployfit.parameters import Parameter, param
 from deployfit.printable import printable
 from deployfit.quants import shelf
-from deployfit.quants.lookup import by_runtime, find_publisher, find_quant, not_loaded
 from deployfit.quants.shipped import not_shipped
 from deployfit.quants.weights import GGUF, Options, Quant
 from deployfit.questions import parameters as common
-from deployfit.questions.question import Answered, Question, Shown, Text, shown_as, shown_progress, text_of, texts
+from deployfit.questions.question import Answered, Question, Text, shown_as, shown_progress, text_of, texts
 from deployfit.questions.resolve import (
     Start,
     as_started,
@@ -35,8 +36,8 @@ from deployfit.questions.resolve import (
 )
 from deployfit.questions.several import EXO, EXO_RUNTIME, splitting_app, together_of
 from deployfit.questions.several import PARAMETERS as OF_SEVERAL
+from deployfit.report.document import Shown
 from deployfit.runtimes import registry
-from deployfit.values import NamedTuple
 from deployfit.verdict import RUNS, Answer, Judge, Run, Verdict
 
 if TYPE_CHECKING:
@@ -48,14 +49,6 @@ if TYPE_CHECKING:
     from deployfit.words.named import Named
 
 HUB = "hub:"
-
-
-class Fit(NamedTuple):
-    """A verdict with the ways out of it, and why it is the choice among several ("" if it is not)."""
-
-    answer: Answer
-    advice: Sequence[Advice]
-    chosen: str = ""
 
 
 class Fits(Answered, Sequence[Answer]):

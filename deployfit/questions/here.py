@@ -5,40 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from deployfit.answers import OnDisk
 from deployfit.errors import DeployfitError
 from deployfit.hardware.machine import Machine
+from deployfit.lookup import by_runtime
 from deployfit.parameters import python
-from deployfit.quants.lookup import by_runtime
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, shown_progress, text_of
 from deployfit.questions.resolve import context_of, judge_of, machine_of, run_of, start_of
 from deployfit.sources.stored import StoredModel, stored_models
-from deployfit.values import NamedTuple
 from deployfit.verdict import Answer
 
 if TYPE_CHECKING:
     from deployfit.report.document import Document
 
 
-class Stored(NamedTuple):
-    """A model on this machine, and the verdict on it; without one, `fault` says why."""
-
-    model: StoredModel
-    answer: Answer | None
-    fault: str
-
-
-class Here(Answered, Sequence[Stored]):
+class Here(Answered, Sequence[OnDisk]):
     """The models of all stores."""
 
-    def __init__(self, stored: Sequence[Stored], machine: Machine) -> None:
+    def __init__(self, stored: Sequence[OnDisk], machine: Machine) -> None:
         self.stored, self.machine = stored, machine
 
     def __len__(self) -> int:
         return len(self.stored)
 
-    def __getitem__(self, index: int) -> Stored:  # type: ignore[override]
+    def __getitem__(self, index: int) -> OnDisk:  # type: ignore[override]
         return self.stored[index]
 
     def document(self) -> Document:
@@ -64,12 +56,12 @@ def here(
     return Here(list(_judged(machine, str(context))), machine)
 
 
-def _judged(machine: Machine, context: str) -> Iterator[Stored]:
+def _judged(machine: Machine, context: str) -> Iterator[OnDisk]:
     for found in stored_models(progress=shown_progress()):
         try:
-            yield Stored(found, _answer(found, machine, context), found.fault)
+            yield OnDisk(found, _answer(found, machine, context), found.fault)
         except DeployfitError as error:
-            yield Stored(found, None, python(error.marked).partition("\n")[0])
+            yield OnDisk(found, None, python(error.marked).partition("\n")[0])
 
 
 def _answer(found: StoredModel, machine: Machine, context: str) -> Answer | None:

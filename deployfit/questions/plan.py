@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError
+from deployfit.lookup import find_publisher
 from deployfit.parameters import param
 from deployfit.quants import shelf
-from deployfit.quants.lookup import find_publisher
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of, texts

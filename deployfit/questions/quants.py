@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deployfit.lookup import find_publisher
 from deployfit.models import Model
-from deployfit.quants.lookup import find_publisher
 from deployfit.quants.weights import FORMATS, Options, Quant, Weights
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from deployfit.errors import InputError
 from deployfit.parameters import Parameter, param, python
+from deployfit.report.document import Shown
 from deployfit.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 Text = str | int
 Row = Mapping[str, Any]
-
-
-class Shown(Enum):
-    """How much a person is shown."""
-
-    BRIEF = "brief"
-    USUAL = "usual"
-    EXPLAINED = "explained"
 
 
 PROGRESS: list[Progress] = []  # how the door shows that something takes long; none unless it says so

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError, quoted
 from deployfit.exit_codes import ANSWERED, HUB_NOT_ASKED
+from deployfit.lookup import find_publisher
 from deployfit.parameters import Parameter
-from deployfit.quants.lookup import find_publisher
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, shown_progress
 from deployfit.questions.resolve import find_model

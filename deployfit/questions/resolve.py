@@ -14,11 +14,11 @@ from deployfit.errors import InputError, quoted
 from deployfit.hardware.gpu_limit import LIMITS, default_limit, parse_macos, raised_limit
 from deployfit.hardware.mac import MACS, Mac, names_several, plainly_named
 from deployfit.hardware.machine import Machine
+from deployfit.lookup import by_runtime, find_publisher, find_quant
 from deployfit.models import Model
 from deployfit.notes import NOTES
 from deployfit.parameters import param
 from deployfit.quants import shelf
-from deployfit.quants.lookup import by_runtime, find_publisher, find_quant
 from deployfit.quants.weights import GGUF, Options, Quant, Weights
 from deployfit.questions.parameters import DEFAULT_CONTEXT, DEFAULT_MACOS
 from deployfit.runtimes import registry

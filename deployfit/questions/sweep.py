@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deployfit import catalogue
 from deployfit.errors import InputError
 from deployfit.hardware.mac import MACS
-from deployfit.quants.lookup import by_runtime
+from deployfit.lookup import by_runtime
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Row, Text, texts

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deployfit.errors import InputError
+from deployfit.lookup import by_runtime
 from deployfit.models import Model
-from deployfit.quants.lookup import by_runtime
 from deployfit.quants.weights import Options, Quant, Weights
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of, texts

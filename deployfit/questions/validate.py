@@ -10,12 +10,12 @@ from deployfit import catalogue
 from deployfit.errors import InputError, quoted
 from deployfit.hardware.gpu_limit import LIMITS
 from deployfit.hardware.mac import MACS
+from deployfit.lookup import find_quant
 from deployfit.measured.free_text import RULES
 from deployfit.measured.memory import LOGS, judged_logs
 from deployfit.measured.speeds import SPEED_FILES, judged_speeds
 from deployfit.measured.verdicts import REPORTS, judged_reports
 from deployfit.parameters import Parameter, param
-from deployfit.quants.lookup import find_quant
 from deployfit.questions import parameters as common
 from deployfit.questions import resolve
 from deployfit.questions.question import Answered, Question, Text

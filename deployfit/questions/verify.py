@@ -9,12 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from deployfit import catalogue
+from deployfit.answers import Compared
 from deployfit.errors import DeployfitError, InputError, quoted
 from deployfit.estimate import estimate
 from deployfit.exit_codes import ANSWERED, OUTSIDE
 from deployfit.hardware.gpu_limit import LIMITS
 from deployfit.hardware.mac import MACS
 from deployfit.layers.attention import Attention
+from deployfit.lookup import find_quant
 from deployfit.measured.logs.causes import CAUSES
 from deployfit.measured.logs.compare import (
     NOTHING,
@@ -36,7 +38,6 @@ from deployfit.measured.metal_builds import METAL_GENERATIONS, generation_of
 from deployfit.models import Model
 from deployfit.parameters import Parameter, python
 from deployfit.quants import shelf
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.question import Answered, Question
 from deployfit.questions.resolve import Start, find_model, machine_of, run_of, speeds_of, start_of
@@ -95,7 +96,7 @@ class Verified(Answered):
         """Return a row per model, with its parts, and the table."""
         from deployfit.report.verify import verify_document
 
-        return verify_document(self)
+        return verify_document(Compared(self.log, self.asked, self.notes, self.rows_by_part, self.speeds))
 
 
 def verify(log: str) -> Verified:

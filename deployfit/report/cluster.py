@@ -13,8 +13,8 @@ from deployfit.units import gb, gib
 from deployfit.verdict import Verdict
 
 if TYPE_CHECKING:
+    from deployfit.answers import ClusterFit, Needed
     from deployfit.clusters.verdict import ClusterAnswer, Member
-    from deployfit.questions.cluster import ClusterFit, Needed
 
 
 def cluster_document(fits: Sequence[ClusterFit], *, said: str = "") -> Document:

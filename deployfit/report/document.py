@@ -12,6 +12,14 @@ from deployfit.values import NamedTuple
 NOTHING = "-"  # in a cell
 
 
+class Shown(Enum):
+    """How much a person is shown."""
+
+    BRIEF = "brief"
+    USUAL = "usual"
+    EXPLAINED = "explained"
+
+
 class Tone(Enum):
     """What a word's colour says, where there are colours; the word says it too."""
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from deployfit.apps import USUAL
 from deployfit.basis import Basis
+from deployfit.commands.next_step import OLLAMA, ON_THE_HUB, next_step
 from deployfit.estimate import WORKING
 from deployfit.hardware.machine import Machine
 from deployfit.parameters import option
-from deployfit.questions.commands import OLLAMA, ON_THE_HUB, next_step
-from deployfit.questions.question import Shown
 from deployfit.report.document import (
     Bar,
     Block,
@@ -22,6 +21,7 @@ from deployfit.report.document import (
     Document,
     Facts,
     Heading,
+    Shown,
     Statement,
     Table,
     Tone,
@@ -33,7 +33,7 @@ from deployfit.units import MIB, four_digits, gb, gib, tps
 from deployfit.verdict import RUNS, Answer, Run, Verdict
 
 if TYPE_CHECKING:
-    from deployfit.questions.fit import Fit
+    from deployfit.answers import Fit
     from deployfit.speed import Rate, Speed
 
 SCHEMA = "deployfit/fit/1"

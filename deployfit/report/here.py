@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deployfit.answers import OnDisk
 from deployfit.hardware.machine import Machine
-from deployfit.questions.here import Stored
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, Tone, of_rows
 from deployfit.report.fit import TONES, machine_name
 from deployfit.units import gb, gib
@@ -14,12 +14,12 @@ from deployfit.units import gb, gib
 SCHEMA = "deployfit/here/1"
 
 
-def here_document(stored: Sequence[Stored], machine: Machine) -> Document:
+def here_document(stored: Sequence[OnDisk], machine: Machine) -> Document:
     """Return a row per model, in bytes; None where nothing can be said."""
     return of_rows(SCHEMA, [_row(each, machine) for each in stored], list(_blocks(stored, machine)))
 
 
-def _row(each: Stored, machine: Machine) -> dict[str, Any]:
+def _row(each: OnDisk, machine: Machine) -> dict[str, Any]:
     answer = each.answer
     return {
         "name": each.model.name,
@@ -38,7 +38,7 @@ def _row(each: Stored, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _blocks(stored: Sequence[Stored], machine: Machine) -> Iterable[Block]:
+def _blocks(stored: Sequence[OnDisk], machine: Machine) -> Iterable[Block]:
     yield Heading(f"Models on this machine, for {machine_name(machine)}")
     judged = [each for each in stored if each.answer]
     if not stored:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from deployfit.answers import Compared
 from deployfit.measured.logs.compare import Row, disagreements
-from deployfit.questions.verify import Verified
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, Tone, of_rows
 from deployfit.units import four_digits, gib, tps
 
 SCHEMA = "deployfit/verify/1"
 
 
-def verify_document(found: Verified) -> Document:
+def verify_document(found: Compared) -> Document:
     """Return a row per model, its parts in bytes."""
     return of_rows(SCHEMA, [_row(found)], list(_blocks(found)))
 
 
-def _row(found: Verified) -> dict[str, Any]:
+def _row(found: Compared) -> dict[str, Any]:
     asked = found.asked
     return {
         "model": asked.get("model"),
@@ -59,7 +59,7 @@ def _row(found: Verified) -> dict[str, Any]:
     }
 
 
-def _blocks(found: Verified) -> Iterable[Block]:
+def _blocks(found: Compared) -> Iterable[Block]:
     asked = found.asked
     what = " ".join(filter(None, (asked.get("model"), asked.get("quant")))) or "a model that deployfit does not know"
     yield Heading(what, f"{found.log.program} {found.log.version}".strip())

@@ -13,14 +13,14 @@ from chromium import Tab
 
 from deployfit import catalogue
 from deployfit.apps import APPS
+from deployfit.commands.next_step import next_step
 from deployfit.errors import InputError
 from deployfit.hardware.mac import MACS
+from deployfit.lookup import find_quant
 from deployfit.page.starts import SLOTS
 from deployfit.quants import shelf
-from deployfit.quants.lookup import find_quant
 from deployfit.quants.weights import Options
 from deployfit.questions.choices import published_files
-from deployfit.questions.commands import next_step
 from deployfit.questions.resolve import as_started, judge_of, machine_of, run_of, settings_of, start_of
 from deployfit.runtimes import registry
 from deployfit.verdict import Answer, Verdict

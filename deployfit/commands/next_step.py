@@ -30,7 +30,7 @@ class NextStep(NamedTuple):
 def next_step(answer: Answer) -> NextStep | None:
     """Return what to type next; None where the application cannot be told by a command.
 
-    >>> from deployfit.questions.fit import fit
+    >>> from deployfit import fit
     >>> next_step(fit("Qwen3.5-27B", "unsloth:Q4_K_M", mac=32, app="llama-server", context="32k")[0]).command
     'llama-server -hf unsloth/Qwen3.5-27B-GGUF:Q4_K_M -c 32768 --no-mmproj'
     """
@@ -67,7 +67,7 @@ def _of_model(answer: Answer) -> NextStep | None:
 
 def _with_options(answer: Answer, step: NextStep) -> NextStep:
     """Return the command with all that was asked for."""
-    from deployfit.questions.flags import spoken
+    from deployfit.commands.flags import spoken
 
     said = spoken(answer, from_hub=" -hf " in step.command)
     command, server = " ".join([step.command, *said.options]), ""
