@@ -27,7 +27,7 @@ from deployfit.lookup import find_quant
 from deployfit.parameters import python
 from deployfit.quants.shelf import recipes
 from deployfit.quants.weights import Options, Quant
-from deployfit.questions.fit import Fit
+from deployfit.answers import Fit
 from deployfit.questions.resolve import speeds
 from deployfit.report.fit import fit_row
 from deployfit.report.sweep import frame
