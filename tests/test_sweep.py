@@ -17,6 +17,7 @@ from conftest import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deployfit.answers import Fit
 from deployfit.catalogue import models, rows
 from deployfit.errors import InputError
 from deployfit.grid import COLUMNS, MISSING, VERDICTS, Grid, GridResult, sweep
@@ -27,7 +28,6 @@ from deployfit.lookup import find_quant
 from deployfit.parameters import python
 from deployfit.quants.shelf import recipes
 from deployfit.quants.weights import Options, Quant
-from deployfit.answers import Fit
 from deployfit.questions.resolve import speeds
 from deployfit.report.fit import fit_row
 from deployfit.report.sweep import frame
