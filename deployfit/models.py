@@ -114,9 +114,7 @@ MOST_USED = 128  # experts; llama.cpp's graph has a node for each
 
 def check_countable(blueprint: Blueprint, name: str) -> None:
     """Raise DataError with a line for each number of a model that is larger than any, by far."""
-    params = sum(tensor.params * len(layers) for tensor, layers in blueprint.tensor_classes(drafts=True))
-    params += sum(tensor.params for tensor in blueprint.vision_tensors())
-    largest = {"parameters": (params, MOST_PARAMS)}
+    largest = {"parameters": (sum(blueprint.params().values()), MOST_PARAMS)}
     used = max((layer.feed.used for layer in blueprint.layers if isinstance(layer.feed, Experts)), default=0)
     largest["experts per token"] = used, MOST_USED
     for mixer in {layer.mixer for layer in (*blueprint.layers, *(draft.layer for draft in blueprint.drafts))}:

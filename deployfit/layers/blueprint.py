@@ -170,6 +170,14 @@ class Blueprint(NamedTuple):
             for name, shape in self.vision.tensors():
                 yield Tensor(name, shape, OUTSIDE, Part.VISION, "vision")
 
+    def params(self) -> dict[Part, int]:
+        """Return how many numbers each part has."""
+        counts = dict.fromkeys(Part, 0)
+        for tensor, layers in self.tensor_classes(drafts=True):
+            counts[tensor.part] += tensor.params * len(layers)
+        counts[Part.VISION] = sum(tensor.params for tensor in self.vision_tensors())
+        return counts
+
     def contradictions(self) -> list[str]:
         """Return what cannot be true together."""
         found: dict[str, None] = {}

@@ -73,7 +73,7 @@ class Figures:
             {
                 "name": model.name,
                 "family": model.row.family,
-                "params": model.row.total_params or sum(tensor.params for tensor in blueprint.tensors()),
+                "params": model.row.total_params or sum(blueprint.params().values()),
                 "trained": blueprint.trained_context,
                 "has": (MTP if blueprint.drafts else 0) | (VISION if blueprint.vision else 0),
                 "options": options_of(model),

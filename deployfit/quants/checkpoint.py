@@ -20,8 +20,7 @@ def checkpoint_weights(model: Model, recipe: CheckpointRecipe) -> Weights:
     806795875168
     """
     blueprint = model.blueprint
-    params = sum(tensor.params * len(layers) for tensor, layers in blueprint.tensor_classes(drafts=True))
-    params += sum(tensor.params for tensor in blueprint.vision_tensors())
+    params = sum(blueprint.params().values())
     basis = Basis.EXACT if recipe.name == "BF16" else Basis.DERIVED
     runs = checkpoint_runs(
         Source(blueprint, conventions(blueprint.model_type).checkpoint_names, model.row.float32_roles), recipe

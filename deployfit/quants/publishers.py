@@ -456,15 +456,7 @@ _counted: dict[int, tuple[Blueprint, Mapping[Part, int]]] = {}
 def _params(blueprint: Blueprint) -> Mapping[Part, int]:
     """Return how many numbers each part has."""
     found = _counted.get(id(blueprint))
-    return (found or keep(_counted, id(blueprint), (blueprint, _counts(blueprint)), MOST_COUNTED))[1]
-
-
-def _counts(blueprint: Blueprint) -> Mapping[Part, int]:
-    counts = dict.fromkeys(Part, 0)
-    for tensor, layers in blueprint.tensor_classes(drafts=True):
-        counts[tensor.part] += tensor.params * len(layers)
-    counts[Part.VISION] = sum(tensor.params for tensor in blueprint.vision_tensors())
-    return counts
+    return (found or keep(_counted, id(blueprint), (blueprint, blueprint.params()), MOST_COUNTED))[1]
 
 
 def _assumed(rule: PublisherRecipe, name: str) -> str:

@@ -129,7 +129,7 @@ def check_whole(weights: Weights, layers: int, place: str) -> None:
 def params_note(weights: Weights, blueprint: Blueprint) -> tuple[str, ...]:
     """Return a note if a file holds far more or fewer parameters than its numbers describe, which its caches follow."""
     parts = {each.part for each in weights.classes}
-    described = sum(tensor.params for tensor in blueprint.tensors() if tensor.part in parts)
+    described = sum(count for part, count in blueprint.params().items() if part in parts)
     if abs(weights.params - described) * ODD_SHARE <= described:
         return ()
     return (

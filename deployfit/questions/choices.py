@@ -109,7 +109,7 @@ def _smaller_models(run: Run) -> Iterator[tuple[str, str, str]]:
 
 
 def _params(model: Model) -> int:
-    return model.row.total_params or sum(tensor.params for tensor in model.blueprint.tensors())
+    return model.row.total_params or sum(model.blueprint.params().values())
 
 
 def _judge(run: Run, model: Model) -> Judge | None:

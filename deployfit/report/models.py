@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from deployfit.layers.blueprint import Blueprint
 from deployfit.models import Model
@@ -14,11 +14,12 @@ SCHEMA = "deployfit/models/1"
 
 def models_document(models: Sequence[Model]) -> Document:
     """Return a row per model, and a table of them by family."""
+    params = {model.name: sum(model.blueprint.params().values()) for model in models}
     rows = [
         {
             "model": model.name,
             "family": model.row.family,
-            "total_params": sum(tensor.params for tensor in model.blueprint.tensors()),
+            "total_params": params[model.name],
             "active_params": active_params(model.blueprint),
             "layers": len(model.blueprint.layers),
             "layers_with_cache": len(model.blueprint.attentions),
@@ -35,10 +36,10 @@ def models_document(models: Sequence[Model]) -> Document:
         }
         for model in models
     ]
-    return of_rows(SCHEMA, rows, list(_blocks(models)))
+    return of_rows(SCHEMA, rows, list(_blocks(models, params)))
 
 
-def _blocks(models: Sequence[Model]) -> Iterable[Block]:
+def _blocks(models: Sequence[Model], params: Mapping[str, int]) -> Iterable[Block]:
     yield Heading(f"{len(models)} models", "deployfit fit MODEL; others: deployfit fit hub:OWNER/NAME")
     families: dict[str, list[Model]] = {}
     for model in models:
@@ -55,7 +56,7 @@ def _blocks(models: Sequence[Model]) -> Iterable[Block]:
         [
             [
                 model.name,
-                _billions(sum(tensor.params for tensor in model.blueprint.tensors())),
+                _billions(params[model.name]),
                 _billions(active_params(model.blueprint)),
                 kinds_of(model.blueprint),
                 f"{model.blueprint.trained_context:,}",

@@ -10,6 +10,7 @@ from deployfit.hardware.gpu_limit import GENERATIONS, LimitRow, default_limit
 from deployfit.hardware.mac import Mac, MacRow
 from deployfit.layers.attention import Attention
 from deployfit.layers.blueprint import Blueprint
+from deployfit.layers.tensor import Part
 from deployfit.measured.free_text import FindQuant, NotJudged, read_model
 from deployfit.measured.logs.log import EngineLog
 from deployfit.measured.subject import engines
@@ -85,8 +86,8 @@ def contradicts(log: EngineLog, blueprint: Blueprint) -> bool:
 
 
 def _has_params(params: int, blueprint: Blueprint) -> bool:
-    text = sum(tensor.params for tensor in blueprint.text_tensors())
-    drafts = sum(tensor.params for tensor in blueprint.draft_tensors())
+    counts = blueprint.params()
+    text, drafts = counts[Part.TEXT], counts[Part.MTP]
     # A tied model may be stored with a head of its own, and MTP layers may be in the file or not.
     head = blueprint.vocab * blueprint.hidden if blueprint.tied else 0
     return text * (1 - SAME_PARAMS) <= params <= (text + drafts + head) * (1 + SAME_PARAMS)
