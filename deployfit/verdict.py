@@ -90,6 +90,13 @@ class Answer(NamedTuple):
     notes: tuple[str, ...]
     left_out: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Return the answer in short; every field of it has a name of its own."""
+        run = self.run
+        needs = f"{gib(self.estimate.total_bytes)} of {gib(run.machine.limit.limit_bytes)} GiB"
+        asked = f"{run.model.name} {self.weights.recipe} on {run.machine.mac.name}"
+        return f"<Answer: {asked}: {self.verdict.headline}, {needs}>"
+
     @property
     def headroom_bytes(self) -> int:
         """What is left of the GPU limit after the reserve and the estimate; negative if too little."""

@@ -18,6 +18,7 @@ from conftest import run
 
 import deployfit
 from deployfit import DeployfitError
+from deployfit.schema.schema import schema_of
 
 
 def printed(*words: str) -> list[dict[str, Any]]:
@@ -136,13 +137,38 @@ def test_every_answer_has_rows_a_frame_and_looks(ask: Callable[[], Any]) -> None
     assert len(rows) == len(frame) > 0
     assert list(frame.columns) == list(rows[0])
     assert answer.document().schema.startswith("deployfit/")
+    fields = schema_of(answer.document().schema.split("/")[1])["properties"]["rows"]["items"]["properties"]
     for name in frame.columns:  # a whole number that may be missing stays one
-        values = [row[name] for row in rows if row[name] is not None]
-        if values and all(type(value) is int for value in values):
-            assert str(frame[name].dtype) in ("Int64", "int64"), name
+        if "integer" in fields[name]["type"]:
+            assert str(frame[name].dtype) == ("Int64" if "null" in fields[name]["type"] else "int64"), name
     assert 2 < len(repr(answer).splitlines()) < 400
     assert "<table>" in answer._repr_html_()
     json.dumps(rows, allow_nan=False)
+
+
+def test_a_column_has_its_type_whatever_the_rows_hold() -> None:
+    plain = deployfit.fit("Qwen3.5-27B", "Q4_K_M", mac=32).frame()  # without a chip no speed is known
+    fast = deployfit.fit("Qwen3.5-27B", "Q4_K_M", mac="M4 Max 64", vision=True, image="640x480").frame()
+    for name, kind in {
+        "decode_tps": "float64",
+        "image_tokens": "Int64",
+        "kv_bits": "Int64",
+        "max_context_tokens": "Int64",
+        "kv_unified": "boolean",
+        "total_bytes": "int64",
+        "choice": "bool",
+    }.items():
+        assert (str(plain[name].dtype), str(fast[name].dtype)) == (kind, kind), name
+    assert pd.isna(plain.decode_tps[0])
+    assert fast.decode_tps[0] > 0
+
+
+def test_a_single_answer_is_a_line_and_numbers_may_be_whole_floats() -> None:
+    (answer,) = deployfit.fit("Qwen3.5-27B", "Q4_K_M", mac=32.0, context=32768.0)
+    assert repr(answer) == "<Answer: Qwen3.5-27B Q4_K_M on 32 GB: fits, 18.29 of 24.96 GiB>"
+    for ask in (deployfit.fit, deployfit.sweep):
+        with pytest.raises(DeployfitError, match=r"no setting 'contex'; did you mean context"):
+            ask("Qwen3.5-27B", "Q4_K_M", contex="8k")
 
 
 def test_no_context_is_none() -> None:

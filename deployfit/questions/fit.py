@@ -160,10 +160,10 @@ def fit(
         else:
             asked = _loaded(packed, runtime)
     listed = not names and packed is None and (opened is None or opened.quant is None)
+    typed = {name: _typed(value) for name, value in settings.items() if value is not None}
+    registry.check_given(list(typed), list(asked), [each.name for each in QUESTION.parameters])
     macs: Sequence[str | None] = (texts(mac) or [None]) if together is None else []
     machines = [machine_of(each, text_of(macos), text_of(wired_limit), text_of(other)) for each in macs]
-    typed = {name: _typed(value) for name, value in settings.items() if value is not None}
-    registry.check_given(list(typed), list(asked))
     if together:
         app = splitting_app(app, together)
         context = common.DEFAULT_CONTEXT if context is None else context

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from deployfit.report.document import Document
     from deployfit.sources.listing import Progress
 
+# By the kind in a schema: the type of a column that always has a value, and of one that may be without.
+PANDAS = {"integer": ("int64", "Int64"), "number": ("float64", "float64"), "boolean": ("bool", "boolean")}
+
 Text = str | int
 Row = Mapping[str, Any]
 
@@ -47,15 +50,24 @@ class Answered:
         return [dict(zip(document.columns, record, strict=True)) for record in document.records]
 
     def frame(self) -> pd.DataFrame:
-        """Return the rows as a DataFrame; whole numbers and truth values that may be missing have pandas' own types."""
+        """Return the rows as a DataFrame, whose columns have the types that the schema says, whatever the rows hold.
+
+        Whole numbers and truth values that may be missing have pandas' own types. Without rows the columns are there.
+        """
         import pandas as pd
 
-        rows = self.rows()
-        frame = pd.DataFrame(rows)
+        from deployfit.schema.documents import shape_of
+
+        document = self.document().spelled(python)
+        fields = shape_of(document.schema.split("/")[1]).row
+        records = [list(record) for record in document.records]
+        frame = pd.DataFrame(records, columns=list(document.columns) or fields["required"])
         for name in frame.columns:
-            kinds = {type(row[name]) for row in rows}
-            if kinds in ({int, type(None)}, {bool, type(None)}):
-                frame[name] = pd.array([row[name] for row in rows], dtype="Int64" if int in kinds else "boolean")
+            if found := _pandas_type(
+                fields["properties"].get(name, {}).get("type"), missing=bool(frame[name].isna().any())
+            ):
+                place = frame.columns.get_loc(name)
+                frame[name] = pd.array([record[place] for record in records], dtype=found)
         return frame
 
     def text(self, width: int = 100) -> str:
@@ -78,6 +90,13 @@ class Answered:
         return self._rendered("html", 0)
 
 
+def _pandas_type(kind: str | Sequence[str] | None, *, missing: bool) -> str:
+    """Return pandas' type of a column whose kind in a schema is this, "" for what it is to find out itself."""
+    kinds = [kind] if isinstance(kind, str) else list(kind or ())
+    always, maybe = PANDAS.get(kinds[0] if kinds else "", ("", ""))
+    return maybe if missing or "null" in kinds else always
+
+
 class Question(NamedTuple):
     """A question: `ask` takes its parameters as keywords; those of runtimes are taken too if `runtimes`.
 
@@ -96,7 +115,7 @@ class Question(NamedTuple):
     epilogue: str = ""
 
 
-def texts(values: Text | Iterable[Text] | None) -> list[str]:
+def texts(values: Text | float | Iterable[Text] | None) -> list[str]:
     """Return one or several arguments as a list of texts; commas part them too, but not thousands.
 
     >>> texts(["32,768", "8k,16k"])
@@ -106,7 +125,7 @@ def texts(values: Text | Iterable[Text] | None) -> list[str]:
     """
     if values is None:
         return []
-    given = [str(values)] if isinstance(values, str | int) else [str(value) for value in values]
+    given = [_typed(values)] if isinstance(values, str | int | float) else [_typed(value) for value in values]
     return [text for each in given for text in _parted(each)]
 
 
@@ -125,7 +144,12 @@ def _parted(text: str) -> list[str]:
 
 def text_of(value: Text | float | None) -> str | None:
     """Return one argument as a text, None for none."""
-    return None if value is None else str(value)
+    return None if value is None else _typed(value)
+
+
+def _typed(value: Text | float) -> str:
+    """Return a value of Python as it would be typed: 32.0 is 32."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def shown_as(*, brief: bool, explain: bool) -> Shown:

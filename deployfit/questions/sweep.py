@@ -91,7 +91,7 @@ def sweep(
     only = engine_asked(app, None if runtime is None else registry.find_runtime(runtime))
     asked = by_runtime(files_of(texts(quant), publisher, only))
     typed = {name: texts(values) for name, values in settings.items() if values is not None and texts(values)}
-    registry.check_given(list(typed), list(asked))
+    registry.check_given(list(typed), list(asked), [each.name for each in QUESTION.parameters])
     sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
     macs = [each for text in _once(texts(mac)) for each in macs_of(text)]
     versions = _once(texts(macos)) or [common.DEFAULT_MACOS]

@@ -87,12 +87,15 @@ def format_of(name: str) -> str:
     return formats_of[0]
 
 
-def check_given(given: Sequence[str], used: Sequence[str]) -> None:
-    """Raise InputError for what is no setting, and for one of a runtime that nothing asked for runs on."""
+def check_given(given: Sequence[str], used: Sequence[str], question: Sequence[str] = ()) -> None:
+    """Raise InputError for what is no setting, and for one of a runtime that nothing asked for runs on.
+
+    `question` has the names of the question's own parameters, one of which may have been meant.
+    """
     every = {each.name: None for own in parameters().values() for each in own}
     for name in given:
         if name not in every:
-            raise unknown("setting", name, every)
+            raise unknown("setting", name, [*question, *every])
     known = {each.name for own in used for each in parameters()[own]}
     for name, own in parameters().items():
         for each in own:
