@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, VERDICTS, GridResult
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table
 from deployfit.report.fit import TONES
-from deployfit.runtimes import registry
 from deployfit.units import gib, tps
 from deployfit.verdict import Verdict
 
@@ -24,25 +23,24 @@ KINDS = {"imatrix": "flag"} | dict.fromkeys(TEXT_COLUMNS, "text") | dict.fromkey
 
 def sweep_document(results: Sequence[GridResult]) -> Document:
     """Return a row per point, and how many there are with which verdict."""
-    kinds = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings(results)
+    kinds = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings()
     records = chain.from_iterable(each.rows() for each in results)
     return Document(SCHEMA, COLUMNS, records, list(_blocks(results)), kinds=kinds, many=True)
 
 
-def _kinds_of_settings(results: Sequence[GridResult]) -> dict[str, str]:
-    """Return what the columns of settings hold: as those that are given, text where none is."""
-    kinds = dict.fromkeys((column for name in registry.names() for column in registry.columns(name)), "text")
-    for each in results:
-        for name, value in each.grid.runtime.columns(each.grid.settings[0]).items():
-            kinds[name] = "flag" if isinstance(value, bool) else "count" if isinstance(value, int) else "text"
-    return kinds
+def _kinds_of_settings() -> dict[str, str]:
+    """Return what the columns of settings hold, as the schema has it."""
+    from deployfit.schema.documents import settings
+
+    kinds = {"boolean": "flag", "integer": "count", "number": "number"}
+    return {name: kinds.get(schema["type"][0], "text") for name, schema in settings().items()}
 
 
 def frame(results: Sequence[GridResult]) -> pandas.DataFrame:
     """Return the points as a DataFrame."""
     import pandas
 
-    found = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings(results)
+    found = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings()
     kinds = {name: PANDAS[kind] for name, kind in found.items()} | {"imatrix": "bool"}
     frames = [pandas.DataFrame(dict(block)) for each in results for block in each.blocks()]
     joined = pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=list(COLUMNS))
