@@ -151,6 +151,39 @@ def test_nothing_of_a_user_is_repeated(name: str) -> None:
         assert word not in said
 
 
+def test_what_ollama_planned_and_which_file_its_own_engine_opened() -> None:
+    """Lines of public threads: ollama pull 5117 (2024), issue 12912 (2025)."""
+    plan = (
+        'time=2024-06-18T11:02:47.707-07:00 level=INFO source=memory.go:309 msg="offload to metal" layers.requested=-1'
+        ' layers.model=28 layers.offload=28 layers.split="" memory.available="[96.0 GiB]"'
+        ' memory.required.full="9.2 GiB" memory.required.partial="9.2 GiB" memory.required.kv="432.0 MiB"'
+        ' memory.required.allocations="[9.2 GiB]" memory.weights.total="8.4 GiB" memory.weights.repeating="8.3 GiB"'
+        ' memory.weights.nonrepeating="164.1 MiB" memory.graph.full="72.0 MiB" memory.graph.partial="72.0 MiB"'
+    )
+    log = read_log([plan])
+    assert [(part.name, part.figure.nbytes, part.said) for part in log.parts] == [
+        ("weights", round(8.4 * 2**30), True),
+        ("kv_cache", 432 * MIB, True),
+        ("compute", 72 * MIB, True),
+    ]
+    assert (log.settings.offloaded, log.settings.layers, log.mac.device) == (28, 28, "Metal")
+    opened = [
+        'time=x level=INFO source=server.go:653 msg="loading model" "model layers"=37 requested=-1',
+        'time=x level=INFO source=runner.go:1222 msg=load request="{Operation:fit LoraPath:[] Parallel:1 BatchSize:512'
+        ' FlashAttention:true KvSize:28000 KvCacheType: NumThreads:4 GPULayers:37[ID:0 Layers:37(0..36)] UseMmap:false}"',
+        'time=x level=INFO source=ggml.go:136 msg="" architecture=qwen3 file_type=Q8_0 name="Qwen3 4B Instruct 2507"'
+        ' description="" num_tensors=398 num_key_values=33',
+        'time=x level=INFO source=device.go:223 msg="kv cache" device=Metal size="3.9 GiB"',
+    ]
+    log = read_log(opened)
+    assert {key: asked(log)[key] for key in ("model", "quant", "context")} == {
+        "model": "Qwen3-4B-2507",
+        "quant": "Q8_0",
+        "context": "28000",
+    }
+    assert (log.settings.offloaded, log.settings.layers) == (37, 37)
+
+
 SECRET = "zaphod"
 
 
@@ -432,7 +465,10 @@ def test_speeds_beside_the_predicted_interval() -> None:
         ("llama-server-08", {"mtp": "true", "parallel": "4", "kv_unified": "true"}),
         ("ollama-0.31-llama-server", {"model": "Qwen3-Coder-30B-A3B", "mac": "M1 Max 32", "ubatch": "512"}),
         ("bench-markdown", {"model": "Qwen3.5-27B", "mac": "M5 Max 48", "kv_type_v": "q8_0", "ubatch": "2048"}),
-        ("mlx-lm-benchmark", {"runtime": "mlx", "model": "Qwen3-4B", "quant": "mlx-community:4bit", "context": "2176"}),
+        (
+            "mlx-lm-benchmark",
+            {"runtime": "mlx", "model": "Qwen3-4B-2507", "quant": "mlx-community:4bit", "context": "2176"},
+        ),
         ("mlx-vlm-generate", {"vision": "true", "quant": "mlx-community:8bit"}),
         ("lmstudio-fit-35b", {"runtime": "mlx", "model": "Qwen3.6-35B-A3B", "context": "152576", "mac": "48"}),
     ],

@@ -32,6 +32,8 @@ _MLX: Mapping[str, str] = {
     "--kv-bits": "kv_bits",
     "--prefill-step-size": "prefill_step_size",
     "--prompt-tokens": "prompt_tokens",
+    "-b": "parallel",
+    "--batch-size": "parallel",
     "-p": "prompt_tokens",
     "--max-kv-size": "context_tokens",
 }

@@ -13,6 +13,7 @@ from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.tensor import Part
 from deployfit.measured.free_text import FindQuant, NotJudged, read_model
 from deployfit.measured.logs.log import EngineLog
+from deployfit.measured.naming import named_model
 from deployfit.measured.subject import engines
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant
@@ -46,7 +47,7 @@ def find_model(log: EngineLog, models: Mapping[str, Model]) -> ModelFound:
     named: Model | None = None
     for words in (said.file, said.repository.rpartition("/")[2], said.name):
         try:
-            named = read_model(words, models)
+            named = models.get(named_model(words)) or read_model(words, models)
             break
         except NotJudged:
             continue

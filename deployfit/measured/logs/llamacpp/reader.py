@@ -20,8 +20,8 @@ from deployfit.units import MIB
 _SIZE = r"=\s*(\d{1,9}\.\d{1,4}) MiB"
 _BUFFER = re.compile(rf"\s*([\w.:\[\]-]{{1,64}})\s+(model |KV |RS |compute |output )?buffer size\s*{_SIZE}")
 _CACHE_SIZE = re.compile(
-    rf"size {_SIZE} \(\s*(\d{{1,9}}) cells,\s*(\d{{1,5}}) layers,\s*(\d{{1,5}})(?:/\s*(\d{{1,5}}))? seqs\),"
-    r" K \((\w{1,12})\):\s*[\d.]{1,14} MiB, V \((\w{1,12})\):\s*([\d.]{1,14}) MiB"
+    rf"size {_SIZE} \(\s*(\d{{1,9}}) cells,\s*(\d{{1,5}}) layers,\s*(\d{{1,5}})(?:/\s*(\d{{1,5}}))? seqs\)"
+    r"(?:, K \((\w{1,12})\):\s*[\d.]{1,14} MiB, V \((\w{1,12})\):\s*([\d.]{1,14}) MiB)?"
 )
 _STATE_SIZE = re.compile(
     rf"size {_SIZE} \(\s*(\d{{1,9}}) cells,\s*(\d{{1,5}}) layers,\s*(\d{{1,5}}) seqs(?:\s+(\d{{1,5}}) rs_seq)?"
@@ -195,6 +195,8 @@ class Reader:
                 context = self.context
                 streams = int(found[5]) if found[5] else 1
                 context.cache_sizes.append(rounded(found[1], MIB))
+                if not found[6]:
+                    return  # cut short: nothing of types
                 keys, values = found[6].lower(), found[7].lower()
                 has_values = bool(found[8].strip("0."))
                 context.caches.append(

@@ -49,7 +49,7 @@ ORDER = 1
 
 MOST_ROWS = 1_000
 _CHIP = re.compile(r"Apple (A\d{2} Pro|M\d{1,2}(?: (?:Pro|Max|Ultra))?)\b")
-_TEST = re.compile(r"(?:pp(\d{1,9}))?\+?(?:tg(\d{1,9}))?(?: @ d(\d{1,9}))?")
+_TEST = re.compile(r"(?:pp ?(\d{1,9}))?\+?(?:tg ?(\d{1,9}))?(?: @ d(\d{1,9}))?")
 _BUILD = re.compile(r"[0-9a-f]{7,12} \((\d{1,6})\)")
 _FILE_TYPES = r"(?:(?:all )?[A-Z]?I?[QTMNBF]\w*(?: MoE| mix)?(?: - (?:Small|Medium|Large|[\d.]+ bpw(?: ternary)?))?)"
 _MODEL = re.compile(rf"(?P<name>\S+(?: \S+)?) (?P<type>{_FILE_TYPES})")

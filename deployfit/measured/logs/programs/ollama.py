@@ -34,6 +34,16 @@ _VERSION = re.compile(r"\(version (\d{1,4}\.\d{1,4}\.\d{1,4}[\w.-]{0,20})\)")
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?([KMGT]?i?B)")
 _LOAD = re.compile(r"\b(Parallel|BatchSize|KvSize|KvCacheType|FlashAttention|UseMmap):([\w.]*)")
 _CHIP = re.compile(r"Apple (A\d{2} Pro|M\d{1,2}(?: (?:Pro|Max|Ultra))?)\b")
+_OFFLOADED = re.compile(r"\bGPULayers:(\d{1,5})\[")
+_LAYERS = re.compile(r'"model layers"=(\d{1,5})\b')
+# What it plans before it starts a runner, by the versions up to the summer of 2025.
+_PLAN = {
+    "weights": "memory.weights.total",
+    "kv_cache": "memory.required.kv",
+    "compute": "memory.graph.full",
+    "vision": "projector.weights",
+}
+_LIBRARIES = {"metal": "Metal", "cuda": "CUDA", "rocm": "ROCm", "cpu": "CPU"}
 _PARTS = {"model weights": "weights", "kv cache": "kv_cache", "compute graph": "compute"}
 
 
@@ -44,7 +54,7 @@ def _pairs(text: str) -> Mapping[str, str]:
 def read(lines: Sequence[Line]) -> EngineLog | None:
     """Return what Ollama itself says; None if no line is its own."""
     version, settings, mac = "", LoggedSettings(), LoggedMac()
-    name = ""
+    model = LoggedModel()
     parts: dict[tuple[str, str], LoggedPart] = {}
     started: dict[str, None] = {}
     notes: dict[str, None] = {}
@@ -73,10 +83,16 @@ def read(lines: Sequence[Line]) -> EngineLog | None:
             settings = completed(llamacpp_settings(words), settings)
         elif said in _PARTS:
             _add(parts, _PARTS[said], pairs)
+        elif said.startswith("offload") and "memory.required.full" in pairs:
+            settings, parts = _planned(settings, pairs)
+            mac = completed(mac, LoggedMac(device=_LIBRARIES.get(pairs.get("library", said.rpartition(" ")[2]), "")))
+        elif "num_tensors" in pairs and "architecture" in pairs:
+            model = completed(_described(pairs), model)
         elif said == "load" or 'request="{Operation:' in line.text:
             settings = completed(settings, _load_request(line.text))
-        elif pairs.get("name") and "loading model" in said:
-            name = said_name(pairs["name"])
+        elif "loading model" in said:
+            model = completed(model, LoggedModel(name=said_name(pairs.get("name", ""))))
+            settings = settings._replace(layers=_count(_LAYERS.search(line.text)) or settings.layers)
     if not is_own:
         return None
     if len(started) > 1:
@@ -87,12 +103,40 @@ def read(lines: Sequence[Line]) -> EngineLog | None:
         program="Ollama",
         runtime="llama.cpp",
         version=version,
-        model=LoggedModel(name=name),
+        model=model,
         settings=settings,
         mac=mac,
         parts=tuple(parts.values()),
         notes=tuple(notes),
     )
+
+
+def _count(found: re.Match[str] | None) -> int | None:
+    return int(found[1]) if found else None
+
+
+def _described(pairs: Mapping[str, str]) -> LoggedModel:
+    """Return the model of a file's header, as its own engine says it."""
+    kind = pairs.get("file_type", "")
+    quant = kind if re.fullmatch(r"[A-Z0-9_]{2,12}", kind) else ""
+    return LoggedModel(
+        name=said_name(pairs.get("name", "")), architecture=said_name(pairs["architecture"]), quant=quant
+    )
+
+
+def _planned(
+    settings: LoggedSettings, pairs: Mapping[str, str]
+) -> tuple[LoggedSettings, dict[tuple[str, str], LoggedPart]]:
+    """Return the settings and parts of a plan: what it thinks that a runner will take."""
+    parts = {}
+    for name, key in _PLAN.items():
+        if (figure := _figure(pairs.get(key, ""))) and figure.nbytes:
+            parts[name, DEVICE] = LoggedPart(name, figure, said=True)
+    offloaded, layers = (
+        int(value) if (value := pairs.get(f"layers.{key}", "")).isdecimal() and len(value) < 6 else None
+        for key in ("offload", "model")
+    )
+    return settings._replace(offloaded=offloaded, layers=layers), parts
 
 
 def _figure(text: str) -> Figure | None:
@@ -119,6 +163,7 @@ def _load_request(text: str) -> LoggedSettings:
     kind = said.get("KvCacheType", "").lower() or ("f16" if "KvSize" in said else None)
     return LoggedSettings(
         context_tokens=count("KvSize"),
+        offloaded=_count(_OFFLOADED.search(text)),
         parallel=count("Parallel"),
         batch=count("BatchSize"),
         ubatch=count("BatchSize"),

@@ -20,7 +20,7 @@ from deployfit.measured.logs.log import (
     LoggedSpeed,
     rounded,
 )
-from deployfit.measured.logs.names import said_name
+from deployfit.measured.logs.names import public_name, said_name
 from deployfit.runtimes.runtime import HOST
 from deployfit.units import GIB
 
@@ -29,7 +29,7 @@ STARTS = ()
 MARKS = (" - omlx.",)
 ORDER = 1
 
-_LOADED = re.compile(r"Loaded model: (\S{1,120}) \(actual: (\d{1,9}\.\d{1,6})GB")
+_LOADED = re.compile(r"Loaded model: (\S{1,120}) \((actual|estimated): (\d{1,9}\.\d{1,6})GB")
 _CAP = re.compile(r"Metal cap \((\d{1,9}\.\d{1,6})GB")
 _CEILING = re.compile(r"enforcer started \(tier=(\w+), ceiling=(\d{1,9}\.\d{1,6})GB")
 _LEVEL = re.compile(r"Memory pressure level: \w+ -> \w+ \(current=(\d{1,9}\.\d{1,6})GB")
@@ -50,13 +50,14 @@ def read(lines: Sequence[Line]) -> EngineLog | None:
     footprint: Figure | None = None
     version = ""
     notes: dict[str, None] = {}
-    is_own = False
+    is_own, measured = False, True
     for word, text in lines:
         line = f"{_SAID[word]}: {text}" if word in _SAID else text
         is_own = is_own or " - omlx." in line or "tok/s), prompt: " in line
         model = _LOADED.search(line)
         if model:
-            loaded[said_name(model[1])] = rounded(model[2], GIB)
+            loaded[said_name(model[1])] = rounded(model[3], GIB)
+            measured = model[2] == "actual"  # older versions know the files' size only
         limit = _CAP.search(line)
         if limit:
             cap = rounded(limit[1], GIB)
@@ -84,12 +85,11 @@ def read(lines: Sequence[Line]) -> EngineLog | None:
         return None
     if len(loaded) > 1:
         first, second = list(loaded)[:2]
-        raise InputError(
-            f"log: {len(loaded)} models in it, {quoted(first)} and {quoted(second)}; give the lines of one"
-        )
+        shown = " and ".join(quoted(public_name(name) or "another") for name in (first, second))
+        raise InputError(f"log: {len(loaded)} models in it, {shown}; give the lines of one")
     name = next(iter(loaded), "")
     weights = loaded.get(name, Figure(0))
-    parts = [LoggedPart("weights", weights)] if weights.nbytes else []
+    parts = [LoggedPart("weights", weights, said=not measured)] if weights.nbytes else []
     if footprint:
         parts.append(LoggedPart("footprint", footprint, HOST))
     return EngineLog(
