@@ -170,7 +170,7 @@ def test_what_ollama_planned_and_which_file_its_own_engine_opened() -> None:
     opened = [
         'time=x level=INFO source=server.go:653 msg="loading model" "model layers"=37 requested=-1',
         'time=x level=INFO source=runner.go:1222 msg=load request="{Operation:fit LoraPath:[] Parallel:1 BatchSize:512'
-        ' FlashAttention:true KvSize:28000 KvCacheType: NumThreads:4 GPULayers:37[ID:0 Layers:37(0..36)] UseMmap:false}"',
+        ' FlashAttention:true KvSize:28000 KvCacheType: GPULayers:37[ID:0 Layers:37(0..36)] UseMmap:false}"',
         'time=x level=INFO source=ggml.go:136 msg="" architecture=qwen3 file_type=Q8_0 name="Qwen3 4B Instruct 2507"'
         ' description="" num_tensors=398 num_key_values=33',
         'time=x level=INFO source=device.go:223 msg="kv cache" device=Metal size="3.9 GiB"',
@@ -497,7 +497,12 @@ def test_what_is_contributed_is_judged_as_it_was_logged() -> None:
         question = {"mac": "M4 Max 64", **asked(log)}
         if "model" not in question:
             continue
-        rows = contribution(log, question, "a log")
+        log = log._replace(mac=log.mac._replace(device="Metal"))
+        try:
+            rows = contribution(log, question, "a log")
+        except InputError as error:
+            assert "nothing was measured in it" in str(error)
+            continue
         known = left_out(rows, rules, models, catalogue.rows(MACS), catalogue.rows(LIMITS), find_quant)
         assert all(reasons for reasons in known.values())
         if "memory_logs.csv" not in rows or "memory_logs.csv" in known:
@@ -511,6 +516,13 @@ def test_what_is_contributed_is_judged_as_it_was_logged() -> None:
             assert abs(check.logged.measured_bytes - found.figure.nbytes) <= max(1, found.figure.above_bytes)
             compared += 1
     assert compared > 40
+
+
+def test_what_no_mac_s_gpu_measured_cannot_be_contributed() -> None:
+    for name, said in (("cuda-qwen3.6-35b-a3b", "it ran on CUDA"), ("lmstudio-fit-35b", "nothing was measured in it")):
+        log = log_of(name)
+        with pytest.raises(InputError, match=said):
+            contribution(log, {"mac": "M4 Max 64", **asked(log)}, "a log")
 
 
 def test_a_log_that_says_too_little_cannot_be_contributed() -> None:

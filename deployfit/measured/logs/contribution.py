@@ -36,11 +36,15 @@ def contribution(log: EngineLog, question: Mapping[str, str], source: str) -> Ma
     if missing:
         known = {"model": "no model of the catalogue", "mac": "neither the Mac's chip nor its memory"}
         raise InputError(f"log: {known[missing[0]]} is in it; recognised: {log.recognised}")
+    if log.runtime == "llama.cpp" and log.mac.device not in ("Metal", ""):
+        raise InputError(f"log: it ran on {log.mac.device}, not on a Mac's GPU; recognised: {log.recognised}")
     rows = {
         SPEEDS: _speeds(log, question, source),
         MEMORY: _memory(log, question, source),
         VERDICTS: _verdicts(log, question, source),
     }
+    if not any(rows.values()):
+        raise InputError(f"log: nothing was measured in it, only estimated; recognised: {log.recognised}")
     return {file: found for file, found in rows.items() if found}
 
 
