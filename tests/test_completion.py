@@ -28,6 +28,11 @@ def offered(*words: str) -> list[str]:
         (("fit", "Qwen3.5-27B", "--publisher", "un"), ["unsloth"], ["bartowski"]),
         (("plan", "Qwen3.5-27B", "--runtime", ""), ["llama.cpp", "mlx"], []),
         (("table", "--format", "c"), ["csv"], ["text"]),
+        (("sweep", "Qwen3.5-27B", "--kv-type", "q8"), ["q8_0"], ["f16"]),
+        (("fit", "Qwen3.5-27B", "--draft-model", "qwen3.5-0"), ["Qwen3.5-0.8B"], ["Qwen3.5-27B"]),
+        (("recommend", "--use", ""), ["coding", "chat"], []),
+        (("models", "--family", "gem"), ["Gemma 3", "Gemma 4"], ["GLM"]),
+        (("schema", "f"), ["fit"], ["plan"]),
     ],
 )
 def test_values_are_offered(words: tuple[str, ...], some: list[str], none: list[str]) -> None:

@@ -98,6 +98,37 @@ def _formats(ctx: Context) -> Iterable[str]:
     return formats.names()
 
 
+def _kv_types(ctx: Context) -> Iterable[str]:
+    from deployfit.runtimes.llamacpp.settings import KV_TYPES
+
+    return KV_TYPES
+
+
+def _load_modes(ctx: Context) -> Iterable[str]:
+    from deployfit.runtimes.llamacpp.settings import LOAD_MODES
+
+    return LOAD_MODES
+
+
+def _uses(ctx: Context) -> Iterable[str]:
+    from deployfit import catalogue
+    from deployfit.ranking import USES
+
+    return [each.name for each in catalogue.rows(USES)]
+
+
+def _families(ctx: Context) -> Iterable[str]:
+    from deployfit import catalogue
+
+    return [row.family for row in catalogue.models().rows.values()]
+
+
+def _documents(ctx: Context) -> Iterable[str]:
+    from deployfit.schema.documents import SHAPES
+
+    return SHAPES
+
+
 VALUES: Mapping[str, Callable[[Context], Iterable[str]]] = {
     "model": _models,
     "quant": _quants,
@@ -106,4 +137,10 @@ VALUES: Mapping[str, Callable[[Context], Iterable[str]]] = {
     "publisher": _publishers,
     "runtime": _runtimes,
     "format": _formats,
+    "document": _documents,
+    "draft_model": _models,
+    "family": _families,
+    "use": _uses,
+    **dict.fromkeys(("kv_type", "kv_type_k", "kv_type_v"), _kv_types),
+    "load_mode": _load_modes,
 }
