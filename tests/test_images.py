@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable
 
 import pytest
-from conftest import engine_rows
+from conftest import engine_rows, one_line, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -416,3 +417,12 @@ def test_a_larger_image_never_needs_less(few: int, many: int, flash: bool) -> No
     small, large = (seen(tower, tokens * 32, 32) for tokens in sorted((few, many)))
     least, most = (device_bytes(tower, size, flash_attention=flash) for size in (small, large))
     assert least <= most
+
+
+def test_the_screen_says_how_many_tokens_images_are() -> None:
+    """The same count as the engine's, in llama.cpp and under mlx-vlm: see image_sizes.csv."""
+    for quant in ("unsloth:Q4_K_M", "mlx-community:4bit"):
+        words = "fit", "Qwen3.5-9B", "--quant", quant, "--mac", "32", "--image", "1920x1080"
+        (row,) = json.loads(run(*words, "--format", "json").stdout)["rows"]
+        said = f"{row['image_tokens']:,} tokens of the context; it is seen at {row['image_width']:,} x"
+        assert said in one_line(run(*words).stdout)

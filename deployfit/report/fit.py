@@ -370,7 +370,12 @@ def _facts(answer: Answer) -> Iterable[tuple[str, str]]:
         yield "context", f"up to {answer.max_context_tokens:,} tokens (trained: {trained:,})"
     else:
         yield "context", "none fits"
-    if run.options.vision and not run.options.images and answer.verdict in RUNS:
+    seen = image_columns(run)
+    if tokens := seen["image_tokens"]:
+        largest = "it is" if len(run.options.images) == 1 else "the largest is"
+        size = f"{seen['image_width']:,} x {seen['image_height']:,} pixels"
+        yield "image", f"{tokens:,} tokens of the context; {largest} seen at {size}"
+    elif run.options.vision and answer.verdict in RUNS:
         yield "image", _largest_image(answer)
     speed = answer.speed
     if answer.verdict is Verdict.DOES_NOT_FIT:
