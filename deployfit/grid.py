@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -271,7 +271,32 @@ def sweep(grid: Grid) -> GridResult:
     )
 
 
-def require_answers(results: Sequence[GridResult]) -> None:
+class Result(Protocol):
+    """What a document reads of a grid's answers."""
+
+    @property
+    def grid(self) -> Any:
+        """What was asked: its shape, its points, the runtime and its settings."""
+
+    @property
+    def refusals(self) -> Sequence[str]:
+        """Why some points have no answer, each reason once."""
+
+    @property
+    def answered(self) -> int:
+        """How many points have an answer."""
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many points have a verdict."""
+
+    def rows(self) -> Iterator[tuple[int | str | bool | None, ...]]:
+        """Yield the answers as rows, in the order of COLUMNS."""
+
+    def blocks(self) -> Iterator[Mapping[str, Any]]:
+        """Yield the same as columns, some at a time."""
+
+
+def require_answers(results: Sequence[Result]) -> None:
     """Raise InputError if there is no answer at all, with the first reason."""
     if not any(each.answered for each in results):
         raise InputError(next((reason for each in results for reason in each.refusals), "nothing was asked for"))

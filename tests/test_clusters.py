@@ -35,6 +35,7 @@ from deployfit.quants.weights import Options, WeightClass, Weights
 from deployfit.questions.cluster import ClusterFits
 from deployfit.questions.fit import fit
 from deployfit.questions.resolve import machine_of
+from deployfit.questions.sweep import sweep
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings
 from deployfit.runtimes.mlx.caches import kv_cache_bytes, state_bytes
 from deployfit.runtimes.mlx.settings import MlxSettings
@@ -575,10 +576,30 @@ def test_a_plan_for_several_macs_has_the_contexts_of_fit() -> None:
         assert row["mac"] == "2x M4 Max 128 GB"
 
 
+def test_a_sweep_of_several_macs_has_the_rows_of_fit() -> None:
+    contexts, macs, types = ["8k", "64k"], ["2x M4 Max 64", "M4 Max 128"], ["f16", "q8_0"]
+    swept = sweep("Qwen3.5-122B-A10B", "Q4_K_M", mac=macs, context=contexts, kv_type=types)
+    found = swept.rows()
+    assert len(found) == len(contexts) * len(macs) * len(types)
+    for row in found:
+        typed = {"context": row["context_tokens"], "kv_type": row["kv_type_k"]}
+        (own,) = fit("Qwen3.5-122B-A10B", "Q4_K_M", mac=row["mac"].removesuffix(" GB"), **typed).rows()
+        speeds = ("decode_tps", "decode_full_tps", "prefill_tps")
+        assert {name: row[name] for name in row if name in own and name not in speeds} == {
+            name: own[name] for name in row if name in own and name not in speeds
+        }
+    assert swept.frame().total_bytes.tolist() == [row["total_bytes"] for row in found]
+    (by_exo,) = sweep("Qwen3-235B-A22B", "4bit", mac="2x 128", runtime="exo").rows()
+    assert by_exo["runtime"] == "exo"
+    for words in (("--mac", "128", "--runtime", "exo"), ("--mac", "2x 128", "--app", "omlx"), ("--mac", "2x 99")):
+        done = run("sweep", "Qwen3-235B-A22B", "--quant", "4bit", *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
 def test_other_questions_say_who_knows_several_macs() -> None:
-    done = run("sweep", "Qwen3.5-27B", "--mac", "2x 64")
+    done = run("table", "Qwen3.5-27B", "--mac", "2x 64")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "only fit, plan and recommend know them" in done.stderr
+    assert "only fit, plan, recommend and sweep know them" in done.stderr
 
 
 def test_one_mac_does_not_pay_for_clusters() -> None:

@@ -131,7 +131,7 @@ def _mac_named(text: str) -> Mac:
 
 def _check_single(text: str) -> None:
     if names_several(text):
-        raise InputError(f"{param('mac')} {quoted(text)}: several Macs; only fit, plan and recommend know them")
+        raise InputError(f"{param('mac')} {quoted(text)}: several Macs; only fit, plan, recommend and sweep know them")
 
 
 def macs_of(text: str) -> list[str]:

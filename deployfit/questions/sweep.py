@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from deployfit import catalogue
 from deployfit.errors import InputError
-from deployfit.hardware.mac import MACS
+from deployfit.hardware.mac import MACS, names_several
 from deployfit.lookup import by_runtime
+from deployfit.parameters import param
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Row, Text, texts
@@ -23,13 +24,14 @@ from deployfit.questions.resolve import (
     speeds_of,
     started_with,
 )
+from deployfit.questions.several import EXO, EXO_RUNTIME
 from deployfit.runtimes import registry
 from deployfit.words import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from deployfit.grid import GridResult
+    from deployfit.grid import Result
     from deployfit.report.document import Document
 
 MOST_POINTS = 50_000_000  # about a GB of memory, and 10 GB of CSV
@@ -38,7 +40,7 @@ MOST_POINTS = 50_000_000  # about a GB of memory, and 10 GB of CSV
 class Sweeps(Answered):
     """Sweeps, one per runtime that was asked for."""
 
-    def __init__(self, results: Sequence[GridResult]) -> None:
+    def __init__(self, results: Sequence[Result]) -> None:
         self.results = results
 
     def document(self) -> Document:
@@ -88,31 +90,55 @@ def sweep(
     """
     from deployfit import grid
 
+    several, alone = _by_number(texts(mac))
+    engine = _engine_of_several(runtime, several=bool(several), alone=bool(alone))
+    runtime = EXO_RUNTIME if engine else runtime
     only = engine_asked(app, None if runtime is None else registry.find_runtime(runtime))
     asked = by_runtime(files_of(texts(quant), publisher, only))
     typed = {name: texts(values) for name, values in settings.items() if values is not None and texts(values)}
     registry.check_given(list(typed), list(asked), [each.name for each in QUESTION.parameters])
     sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
-    macs = [each for text in _once(texts(mac)) for each in macs_of(text)]
+    macs = [each for text in alone for each in macs_of(text)]
     versions = _once(texts(macos)) or [common.DEFAULT_MACOS]
-    machines = [machine_of(name, version) for name, version in product(_once(macs) or map(str, sizes), versions)]
+    named = _once(macs) or ([] if several else list(map(str, sizes)))
+    machines = [machine_of(name, version) for name, version in product(named, versions)]
     wanted = texts(model)
     models = [find_model(name, catalog) for name in _once(wanted) or all_models(catalog)]
     contexts = [numbers.context(text) for text in _once(texts(context)) or [common.DEFAULT_CONTEXT]]
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
     grids = []
-    for name, chosen in asked.items():
-        engine = registry.runtime(name)
+    for name, chosen in asked.items() if machines else ():
+        own = registry.runtime(name)
         combined = list(_combined(app, name, typed))
-        grids.append(grid.Grid(models, chosen, engine, combined, contexts, machines, options, speeds_of(machines)))
+        grids.append(grid.Grid(models, chosen, own, combined, contexts, machines, options, speeds_of(machines)))
         if grids[-1].points > MOST_POINTS:
             raise InputError(
                 f"{grids[-1].points:,} combinations are too many at once; name fewer models, recipes, settings,"
                 f" contexts or Macs, for up to {MOST_POINTS:,}"
             )
-    results = [grid.sweep(each) for each in grids]
+    results: list[Result] = [grid.sweep(each) for each in grids]
+    if several:
+        from deployfit.questions.sweep_together import together_grids
+
+        clusters = list(product(several, versions))
+        results += together_grids(models, asked, (app, engine), typed, contexts, clusters, options)
     grid.require_answers(results)
     return Sweeps(results)
+
+
+def _by_number(named: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of several Macs together, and those of one."""
+    several = [text for text in _once(named) if names_several(text)]
+    return several, [text for text in _once(named) if text not in several]
+
+
+def _engine_of_several(runtime: str | None, *, several: bool, alone: bool) -> str:
+    """Return "exo" if that was typed, else ""."""
+    if runtime is None or runtime.strip().casefold() != EXO:
+        return ""
+    if alone or not several:
+        raise InputError(f"{EXO} runs on several Macs; name them with {param('mac')}, such as '2x M3 Ultra 256'")
+    return EXO
 
 
 def _once(words: Iterable[str]) -> list[str]:

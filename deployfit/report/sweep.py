@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, VERDICTS, GridResult
+from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, VERDICTS, Result
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table
 from deployfit.report.fit import TONES
 from deployfit.units import gib, tps
@@ -21,7 +21,7 @@ PANDAS = {"text": "category", "count": "Int64", "flag": "boolean", "number": "fl
 KINDS = {"imatrix": "flag"} | dict.fromkeys(TEXT_COLUMNS, "text") | dict.fromkeys(SPEED_COLUMNS, "number")
 
 
-def sweep_document(results: Sequence[GridResult]) -> Document:
+def sweep_document(results: Sequence[Result]) -> Document:
     """Return a row per point, and how many there are with which verdict."""
     kinds = {name: KINDS.get(name, "count") for name in COLUMNS} | _kinds_of_settings()
     records = chain.from_iterable(each.rows() for each in results)
@@ -36,7 +36,7 @@ def _kinds_of_settings() -> dict[str, str]:
     return {name: kinds.get(schema["type"][0], "text") for name, schema in settings().items()}
 
 
-def frame(results: Sequence[GridResult]) -> pandas.DataFrame:
+def frame(results: Sequence[Result]) -> pandas.DataFrame:
     """Return the points as a DataFrame."""
     import pandas
 
@@ -47,7 +47,7 @@ def frame(results: Sequence[GridResult]) -> pandas.DataFrame:
     return joined.astype(kinds)
 
 
-def _blocks(results: Sequence[GridResult]) -> Iterable[Block]:
+def _blocks(results: Sequence[Result]) -> Iterable[Block]:
     answered = sum(each.answered for each in results)
     for each in results:
         axes = zip(each.grid.shape, ("model", "recipe", "setting", "context", "Mac"), strict=True)
@@ -67,7 +67,7 @@ def _blocks(results: Sequence[GridResult]) -> Iterable[Block]:
         yield Statement("Every column, in bytes: --format csv (or json, parquet).")
 
 
-def _varied(results: Sequence[GridResult]) -> list[str]:
+def _varied(results: Sequence[Result]) -> list[str]:
     """Return the settings of which there are several."""
     return [
         name
