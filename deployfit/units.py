@@ -26,10 +26,11 @@ def ceil_to(value: int, step: int) -> int:
 def gib(size_bytes: int, digits: int = 2) -> str:
     """Return bytes as a number of GiB, without the label.
 
-    >>> gib(22906503168)
-    '21.33'
+    >>> gib(22906503168), gib(-3145728)
+    ('21.33', '0.00')
     """
-    return f"{size_bytes / GIB:.{digits}f}"
+    text = f"{size_bytes / GIB:.{digits}f}"
+    return text if text.strip("-0.") else text.removeprefix("-")
 
 
 def gb(size_bytes: int, digits: int = 2) -> str:

@@ -41,7 +41,7 @@ from deployfit.quants import shelf
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.question import Answered, Question
 from deployfit.questions.resolve import Start, find_model, machine_of, run_of, speeds_of, start_of
-from deployfit.runtimes.llamacpp.settings import ALL, SLOTS, LlamaCppSettings
+from deployfit.runtimes.llamacpp.settings import ALL, NO_METAL, SLOTS, LlamaCppSettings
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Speed
 from deployfit.values import NamedTuple
@@ -223,7 +223,8 @@ def _start(log: EngineLog, runtime: str, context: str, settings: Mapping[str, st
     own = {name: value for name, value in settings.items() if name in options}
     start = start_of(app, runtime, context, own)
     if "metal" in start.chosen:
-        metal = generation_of(log.build, catalogue.rows(METAL_GENERATIONS))
+        is_metal = log.mac.device in ("Metal", "")
+        metal = generation_of(log.build, catalogue.rows(METAL_GENERATIONS)) if is_metal else NO_METAL
         start = start._replace(chosen={**start.chosen, "metal": metal})
     said = log.settings
     if said.outputs_max and said.parallel and "outputs" in start.chosen:

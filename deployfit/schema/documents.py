@@ -64,6 +64,7 @@ def row(names: str, **own: Schema) -> Schema:
 
 PART = row(
     "name where bytes upper_bytes basis",
+    bytes={**COUNT, "description": "its size; Metal's scratch is a difference and may be negative"},
     machine={**COUNT, "minimum": 0, "description": "which of the Macs, from 0"},
     basis={**BASIS, "description": "how it is known"},
 )

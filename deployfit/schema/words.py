@@ -55,7 +55,10 @@ WORDS: Mapping[str, Word] = {
     "recurrent_state_bytes": Word(SIZE, "states of recurrent layers"),
     "compute_buffer_bytes": Word(SIZE, "compute buffers"),
     "compute_buffer_upper_bytes": Word(SIZE, "what compute buffers can grow to"),
-    "metal_scratch_bytes": Word(SIZE, "what Metal adds to the compute buffers for flash attention"),
+    "metal_scratch_bytes": Word(
+        COUNT,
+        "what Metal adds to the compute buffers for flash attention; negative where it leaves fewer holes",
+    ),
     "output_bytes": Word(SIZE, "buffer of the output"),
     "vision_bytes": Word(SIZE, "vision tower, and what images need"),
     "mtp_bytes": Word(SIZE, "layers that draft, and their caches"),

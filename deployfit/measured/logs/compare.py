@@ -18,13 +18,13 @@ SUMS: Mapping[str, Sequence[str]] = {
     "kv_cache": ("kv_cache",),
     "recurrent_state": ("recurrent_state", "draft_state"),
     "context": ("kv_cache", "recurrent_state", "draft_state"),
-    "compute": ("compute",),
+    "compute": ("compute", "metal_scratch"),
     "output": ("output",),
     "vision": ("vision",),
     "image": ("image",),
     "draft_weights": ("draft_weights",),
     "draft_kv_cache": ("draft_kv_cache",),
-    "draft_compute": ("draft_compute",),
+    "draft_compute": ("draft_compute", "draft_metal_scratch"),
     "draft_output": ("draft_output",),
 }
 WHOLE = ("peak", "footprint")  # all that is there at the start, with the working memory
