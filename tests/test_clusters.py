@@ -138,6 +138,17 @@ def latents(model: Model) -> list[LatentAttention]:
     return [each for each in model.blueprint.attentions if isinstance(each, LatentAttention)]
 
 
+def test_macs_without_layers_are_counted_one_by_one() -> None:
+    model, start = models()["Qwen3-0.6B"], LlamaCppSettings(4096)
+    for count in (2, 3, 4, 2):
+        shares = (1.0, *[0.0] * (count - 1))
+        asked = Asked(model, cluster(*[64] * count), start, PIPELINE, shares=shares)
+        division = llamacpp_rpc.ENGINE.division(asked, source_file(model))
+        running = llamacpp_rpc.ENGINE.running(asked, division, start)
+        assert [len(layers) for layers in division.layers] == [28, *[0] * (count - 1)]
+        assert [bytes_of(parts, DEVICE, "compute") > 0 for parts in running] == [True, *[False] * (count - 1)]
+
+
 def test_layers_go_by_cumulated_shares_in_32_bits() -> None:
     for row in engine_rows("rpc_split.csv"):
         if row["split"] in ("single", "default"):

@@ -157,7 +157,13 @@ def _graph(blueprint: Blueprint, settings: LlamaCppSettings, division: Division)
         for index in layers:
             devices[index] = machine
     batch = batch_of(blueprint, settings)
-    key = id(blueprint), batch, settings.kv_type_k, settings.kv_type_v, (*devices, division.output)
+    key = (
+        id(blueprint),
+        batch,
+        settings.kv_type_k,
+        settings.kv_type_v,
+        (*devices, division.output, len(division.layers)),
+    )
     found = _graphs.get(key)
     if found is None:
         buffers = DeviceBuffers(blueprint, settings, [*devices, division.output], len(division.layers))
