@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from deployfit.errors import InputError, unknown
+from deployfit.errors import InputError, quoted, unknown
 from deployfit.parameters import param
 from deployfit.tables import Row, Table
 from deployfit.values import NamedTuple
@@ -114,6 +114,9 @@ def find_app(text: str, apps: Sequence[App]) -> str:
     for app in apps:
         if wanted in (_folded(app.name), _folded(app.title)):
             return app.name
+    on_engine = [app.name for app in apps if wanted == _folded(app.runtime)]
+    if on_engine:
+        raise InputError(f"{param('app')} {quoted(text)} is an engine; what starts it: {', '.join(on_engine)}")
     raise unknown("application", text, dict.fromkeys(app.name for app in apps))
 
 

@@ -172,6 +172,29 @@ def test_a_single_answer_is_a_line_and_numbers_may_be_whole_floats() -> None:
             ask("Qwen3.5-27B", "Q4_K_M", contex="8k")
 
 
+def test_a_name_that_says_a_file_is_that_file_in_every_question() -> None:
+    for name, recipe in (
+        ("unsloth/Qwen3.5-27B-GGUF:Q4_K_M", "unsloth:Q4_K_M"),
+        ("mlx-community/Qwen3.5-27B-4bit", "mlx-community:4bit"),
+        ("qwen3.5:27b", "ollama:Q4_K_M"),
+    ):
+        for answer in (
+            deployfit.fit(name, mac=32),
+            deployfit.plan(name, mac=32),
+            deployfit.sweep(name, mac=32),
+            deployfit.table(name),
+            deployfit.table(name, mac=32),
+        ):
+            assert {row["recipe"] for row in answer.rows()} == {recipe}
+    files = deployfit.plan("unsloth/Qwen3.5-27B-GGUF", mac=32).rows()
+    assert len(files) > 9
+    assert all(row["recipe"].startswith("unsloth:") for row in files)
+    assert len(deployfit.sweep("unsloth/Qwen3.5-27B-GGUF:Q4_K_M", "Q8_0", mac=32).rows()) == 1
+    for ask in (deployfit.sweep, deployfit.table):
+        with pytest.raises(DeployfitError, match=r"some of these names say a file, others none or another's"):
+            ask(["unsloth/Qwen3.5-27B-GGUF:Q4_K_M", "Qwen3.5-9B"])
+
+
 def test_no_context_is_none() -> None:
     (answer,) = deployfit.fit("Qwen3.5-27B", "Q8_0", mac=16)
     assert answer.max_context_tokens == 0

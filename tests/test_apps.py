@@ -272,7 +272,7 @@ def test_ollama_has_no_option_to_limit_what_grows() -> None:
         ("--app llama-bench --cache-ram 0", "--cache-ram: llama-bench has no such option"),
         ("--app llama-bench --image 100x100", "--image: llama-bench has no such option"),
         ("--app mlx_lm.server", "which mlx does not load; leave out --runtime or --app, or choose one of llama.cpp"),
-        ("--app llama.cpp", "no application 'llama.cpp'"),
+        ("--app llama.cpp", "'llama.cpp' is an engine; what starts it: llama-server, llama-bench, "),
     ],
 )
 def test_an_option_that_the_application_has_not(words: str, message: str) -> None:

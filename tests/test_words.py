@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from deployfit.catalogue import data_text, rows
 from deployfit.errors import InputError
+from deployfit.hardware.gpu_limit import parse_macos
 from deployfit.hardware.mac import MACS, Mac
 from deployfit.models import MODELS, ModelRow
 from deployfit.parameters import command_line
@@ -676,6 +677,14 @@ def test_speeds_and_counts() -> None:
         assert refusal(lambda text=text: speed(text)).startswith("--min-speed: expected tokens per second")
     for text in ("", "-1", "1.5", "2,04", "1e3"):
         assert refusal(lambda text=text: whole_number(text, "ubatch")).startswith("--ubatch: expected a whole number")
+
+
+def test_versions_of_macos() -> None:
+    for text in ("15", "15.7.7", "macOS 15", "macOS 15.5", "Sequoia", " sequoia ", "macOS Sequoia"):
+        assert parse_macos(text) == 15, text
+    assert [parse_macos(text) for text in ("Sonoma", "tahoe", "MacOS 27")] == [14, 26, 27]
+    for text in ("", "macOS", "Sequoia 15", "Snow Leopard", "10.15", "16", "15.x"):
+        assert "macos" in refusal(lambda text=text: parse_macos(text)).casefold()
 
 
 # Whatever is typed

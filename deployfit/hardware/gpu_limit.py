@@ -76,13 +76,17 @@ def _limit_row(row: Row) -> LimitRow:
 LIMITS = Table("gpu_limits.csv", ["macos", "memory_gib", "share", "less_gib", "basis", "note"], _limit_row)
 
 
-def parse_macos(text: str) -> int:
-    """Return the major version of a macOS version such as 15, 15.7 or 26.3.1.
+NAMES_OF_MACOS = {"big sur": 11, "monterey": 12, "ventura": 13, "sonoma": 14, "sequoia": 15, "tahoe": 26}
 
-    >>> parse_macos("15.7.7")
-    15
+
+def parse_macos(text: str) -> int:
+    """Return the major version of a macOS version such as 15, 15.7 or 26.3.1, or of its name.
+
+    >>> parse_macos("15.7.7"), parse_macos("macOS 26.3"), parse_macos("Sequoia")
+    (15, 26, 15)
     """
-    major, *rest = text.strip().split(".")
+    typed = text.strip().casefold().removeprefix("macos").strip()
+    major, *rest = str(NAMES_OF_MACOS.get(typed, typed)).split(".")
     if not (
         major.isascii()
         and major.isdigit()

@@ -12,13 +12,12 @@ from deployfit.errors import InputError
 from deployfit.exit_codes import ANSWERED, DOES_NOT_FIT
 from deployfit.hardware.machine import Machine
 from deployfit.layers.blueprint import Blueprint
-from deployfit.lookup import by_runtime, find_publisher, find_quant, not_loaded
+from deployfit.lookup import by_runtime, find_publisher, not_loaded
 from deployfit.models import Model, own_model
 from deployfit.parameters import Parameter, param
 from deployfit.printable import printable
 from deployfit.quants import shelf
-from deployfit.quants.shipped import not_shipped
-from deployfit.quants.weights import GGUF, Options, Quant
+from deployfit.quants.weights import Options, Quant
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, shown_as, shown_progress, text_of, texts
 from deployfit.questions.resolve import (
@@ -29,11 +28,11 @@ from deployfit.questions.resolve import (
     known_or_alike,
     machine_of,
     model_and_file,
-    own_alike,
     quants_of,
     run_of,
     start_of,
 )
+from deployfit.questions.said import said_quant, with_files
 from deployfit.questions.several import EXO, EXO_RUNTIME, splitting_app, together_of
 from deployfit.questions.several import PARAMETERS as OF_SEVERAL
 from deployfit.report.document import Shown
@@ -149,8 +148,8 @@ def fit(
             if value:
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
-        names = names or _said_quant(found, said)
-        said = said if names else _with_files(found, said)
+        names = names or said_quant(found, said)
+        said = said if names else with_files(found, said)
         about = about_name(said)
         publisher = publisher or (said.publisher if not names else None)
         others = names or publisher or own or imatrix
@@ -190,34 +189,6 @@ def fit(
             f"nothing of {found.name} can be made as asked; leave out {param('imatrix')} or {param('mtp')}"
         )
     return Fits(fits, listed=listed, shown=shown, said=about, use_exit_code=exit_code)
-
-
-def _said_quant(model: Model, said: Named) -> list[str]:
-    """Return the file that a model's name says, if its publisher's recipe is known, else the tool's own recipe.
-
-    Not where what the tool makes of a model is far from what publishers call by that name.
-    """
-    if not said.quant_text:
-        return []
-    if said.owner and not_shipped(model, said.format or GGUF, said.quant or ""):
-        return []
-    try:
-        return [find_quant(said.quant_text).name]
-    except InputError:
-        own = own_alike(said.quant or "", said.format or GGUF)
-        return [own.name] if own else []
-
-
-def _with_files(model: Model, said: Named) -> Named:
-    """Return what a name says, its publisher among the others where no file of his is known."""
-    if said.publisher is None:
-        return said
-    from deployfit.questions.choices import published_files
-
-    known = (each.publisher for name in registry.formats() for each in published_files(model, name))
-    if said.publisher in known:
-        return said
-    return said._replace(publisher=None, owner=said.publisher)
 
 
 def about_name(said: Named) -> str:

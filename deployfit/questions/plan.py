@@ -12,7 +12,17 @@ from deployfit.quants import shelf
 from deployfit.quants.weights import Options
 from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, text_of, texts
-from deployfit.questions.resolve import engine_asked, find_model, machine_of, quants_of, speeds, start_of, started_with
+from deployfit.questions.resolve import (
+    engine_asked,
+    known_or_alike,
+    machine_of,
+    model_and_file,
+    quants_of,
+    speeds,
+    start_of,
+    started_with,
+)
+from deployfit.questions.said import files_said
 from deployfit.questions.several import EXO, EXO_RUNTIME, together_of
 from deployfit.runtimes import registry
 
@@ -58,12 +68,15 @@ def plan(
     """
     from deployfit.context_plan import make_plan
 
-    found = find_model(model, catalog)
+    found, said = model_and_file(model, catalog)
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
     together = together_of(mac, runtime, None, None, macs_needed=False)
     runtime = EXO_RUNTIME if together and together.engine == EXO else runtime
     runtime = engine_asked(app, runtime)
-    asked = quants_of(texts(quant), runtime)
+    names = texts(quant)
+    if not names and publisher is None:
+        names, publisher = files_said([(found, said)])
+    asked = quants_of(names, runtime)
     if len(asked) > 1:
         raise InputError("a plan compares the settings of one runtime; ask for quants of one at a time")
     ((name, chosen),) = asked.items()
@@ -79,7 +92,9 @@ def plan(
         chosen = [each for each in known.quants() if each.format == wanted and each.published(found)]
         if not chosen:
             raise InputError(f"no file of {known.name} is known for {found.name}; name recipes with {param('quant')}")
-    elif not chosen:
+    elif chosen:
+        chosen = [known_or_alike(each, found) for each in chosen]
+    else:
         chosen = [each for each in shelf.own_quants(registry.format_of(name)) if each.advisable(found, options)]
     place = text_of(macos), text_of(wired_limit), text_of(other)
     if together is not None:

@@ -194,8 +194,11 @@ def known_or_alike(quant: Quant, model: Model) -> Quant:
 
 
 def own_alike(recipe: str, format_name: str) -> Quant | None:
-    """Return the tools' own recipe of a name in a format; MXFP4 files of mixtures are llama.cpp's MXFP4_MOE."""
-    for name in (recipe, f"{recipe}_MOE"):
+    """Return the tools' own recipe of a name in a format.
+
+    MXFP4 files of mixtures are llama.cpp's MXFP4_MOE; weights that mlx-lm distils (DWQ) are stored as without it.
+    """
+    for name in (recipe, f"{recipe}_MOE", recipe.removesuffix("-DWQ")):
         try:
             found = find_quant(name)
         except InputError:

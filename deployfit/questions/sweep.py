@@ -18,12 +18,13 @@ from deployfit.questions.resolve import (
     all_models,
     engine_asked,
     files_of,
-    find_model,
     machine_of,
     macs_of,
+    model_and_file,
     speeds_of,
     started_with,
 )
+from deployfit.questions.said import files_said
 from deployfit.questions.several import EXO, EXO_RUNTIME
 from deployfit.runtimes import registry
 from deployfit.words import numbers
@@ -94,7 +95,12 @@ def sweep(
     engine = _engine_of_several(runtime, several=bool(several), alone=bool(alone))
     runtime = EXO_RUNTIME if engine else runtime
     only = engine_asked(app, None if runtime is None else registry.find_runtime(runtime))
-    asked = by_runtime(files_of(texts(quant), publisher, only))
+    found = [model_and_file(name, catalog) for name in _once(texts(model)) or all_models(catalog)]
+    models = [each for each, _ in found]
+    names = texts(quant)
+    if not names and publisher is None:
+        names, publisher = files_said(found)
+    asked = by_runtime(files_of(names, publisher, only))
     typed = {name: texts(values) for name, values in settings.items() if values is not None and texts(values)}
     registry.check_given(list(typed), list(asked), [each.name for each in QUESTION.parameters])
     sizes = sorted({size for row in catalogue.rows(MACS) for size in row.memory_gib})
@@ -102,8 +108,6 @@ def sweep(
     versions = _once(texts(macos)) or [common.DEFAULT_MACOS]
     named = _once(macs) or ([] if several else list(map(str, sizes)))
     machines = [machine_of(name, version) for name, version in product(named, versions)]
-    wanted = texts(model)
-    models = [find_model(name, catalog) for name in _once(wanted) or all_models(catalog)]
     contexts = [numbers.context(text) for text in _once(texts(context)) or [common.DEFAULT_CONTEXT]]
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
     grids = []

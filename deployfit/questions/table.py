@@ -16,11 +16,12 @@ from deployfit.questions.resolve import (
     context_of,
     engine_asked,
     files_of,
-    find_model,
     machine_of,
+    model_and_file,
     speeds_of,
     started_with,
 )
+from deployfit.questions.said import files_said
 from deployfit.runtimes import registry
 
 if TYPE_CHECKING:
@@ -77,11 +78,15 @@ def table(
     9527502048
     """
     engine = engine_asked(app, None if runtime is None else registry.find_runtime(runtime))
-    models = [find_model(name, catalog) for name in dict.fromkeys(texts(model)) or all_models(catalog)]
+    found = [model_and_file(name, catalog) for name in dict.fromkeys(texts(model)) or all_models(catalog)]
+    models = [each for each, _ in found]
     options = Options(imatrix=imatrix, mtp=mtp, vision=vision)
-    quants = files_of(texts(quant), publisher, engine)
+    names = texts(quant)
+    if not names and publisher is None:
+        names, publisher = files_said(found)
+    quants = files_of(names, publisher, engine)
     if all(given is None for given in (mac, macos, wired_limit, other, context)):
-        return _sizes(models, quants, options, named=bool(texts(quant)))
+        return _sizes(models, quants, options, named=bool(names))
     machine = machine_of(text_of(mac), text_of(macos), text_of(wired_limit), text_of(other))
     from deployfit.grid import Grid, require_answers, sweep
 

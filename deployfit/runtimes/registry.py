@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from deployfit.errors import InputError, unknown
+from deployfit.errors import InputError, quoted, unknown
 from deployfit.parameters import Parameter, param
 from deployfit.runtimes.runtime import Runtime
 
@@ -64,7 +64,7 @@ def find_runtime(text: str) -> str:
     for name in names():
         if text.strip().casefold() in (name.casefold(), name.replace(".", "")):
             return name
-    raise unknown("runtime", text, names())
+    raise InputError(f"no runtime {quoted(text)}; known: {', '.join(names())}; applications are {param('app')}'s")
 
 
 def formats() -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from deployfit.quants.weights import GGUF
 from deployfit.words.aliases import TAG, AliasRow
 from deployfit.words.named import Named, PublishedName
 from deployfit.words.quants import FORMAT_WORDS, recognized
-from deployfit.words.references import OLLAMA, Reference, reference
+from deployfit.words.references import OLLAMA, Reference, is_path, reference
 from deployfit.words.spellings import Ending, Known, Spellings, endings, is_size, without_maker
 from deployfit.words.text import words
 
@@ -222,6 +222,8 @@ class Reader:
         return InputError(f"no model {quoted(self.text)} in the catalogue{hint}{end} {self._way_out()}")
 
     def _way_out(self) -> str:
+        if is_path(self.text):
+            return "Only fit looks into files"
         return f"For another model ask with hub:{self.reference.repository or 'OWNER/NAME'}, or give its file"
 
 

@@ -58,6 +58,12 @@ class Reference(NamedTuple):
         return f"{self.owner}/{self.name}" if self.owner and self.host != OLLAMA else ""
 
 
+def is_path(text: str) -> bool:
+    """Return whether a text is the path of a file or folder here, whatever it is called."""
+    typed = cleaned(text)
+    return typed.startswith(_LOCAL) or "\\" in typed
+
+
 def reference(text: str) -> Reference:
     """Return what a text refers to; raise InputError for the address of something that is no model.
 
@@ -85,7 +91,7 @@ def _of_command(text: str, command: re.Match[str]) -> Reference:
 
 
 def _referred(text: str, typed: str) -> Reference:
-    if typed.startswith(_LOCAL) or "\\" in typed:
+    if is_path(typed):
         parts = re.split(r"[/\\]", typed.rstrip("/\\"))
         return _plain(parts[-1]) if parts[-1].startswith(_CACHED) else Reference(file=parts[-1])
     scheme, mark, rest = typed.partition("://")
