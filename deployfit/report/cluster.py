@@ -154,12 +154,12 @@ def _machines(answer: ClusterAnswer) -> Table:
     columns = (
         Column("Mac", left=True, shrinks=True),
         Column("layers"),
-        Column("weights"),
-        Column("caches", rank=2),
-        Column("compute", rank=2),
+        Column("weights", rank=1),
+        Column("caches", rank=3),
+        Column("compute", rank=3),
         Column("GiB"),
-        Column("loading", rank=1),
-        Column("limit", rank=3),
+        Column("loading", rank=2),
+        Column("limit", rank=4),
         Column("to spare"),
         Column("verdict", left=True),
     )
