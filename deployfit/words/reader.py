@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from deployfit.words.named import Named, PublishedName
 from deployfit.words.quants import FORMAT_WORDS, recognized
 from deployfit.words.references import OLLAMA, Reference, is_path, reference
 from deployfit.words.spellings import Ending, Known, Spellings, endings, is_size, without_maker
-from deployfit.words.text import words
+from deployfit.words.text import cleaned, words
 
 if TYPE_CHECKING:
     from deployfit.models import ModelRow
@@ -51,7 +51,27 @@ class Reader:
         self.spellings = _spellings(tuple(models), tuple(aliases))
 
     def named(self) -> Named:
-        """Return what the text means."""
+        """Return what the text means; a publisher's name may stand before or behind what is his."""
+        try:
+            return self._named_whole()
+        except InputError:
+            for text in self._as_publishers():
+                try:
+                    return Reader(text, self.models, self.publishers, self.aliases, self.recipes)._named_whole()
+                except InputError:
+                    continue
+            raise
+
+    def _as_publishers(self) -> Iterator[str]:
+        """Yield the text with the publisher that is named in it written as an owner: unsloth/Qwen3.5 27B Q4_K_M."""
+        typed = cleaned(self.text).split(" ")
+        if len(typed) > 1 and not (self.reference.owner or self.reference.host):
+            known = {each.name.casefold() for each in self.publishers}
+            for whose, rest in ((typed[0], typed[1:]), (typed[-1], typed[:-1])):
+                if whose.casefold() in known:
+                    yield f"{whose}/{' '.join(rest)}"
+
+    def _named_whole(self) -> Named:
         name, tag, file = self._words()
         if self.reference.host == OLLAMA and not tag and self._found((*name, LATEST)):
             tag = (LATEST,)

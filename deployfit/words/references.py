@@ -100,6 +100,8 @@ def _referred(text: str, typed: str) -> Reference:
     site = HOSTS.get(host.casefold().removeprefix("www."))
     if mark and scheme.casefold() == "hf":
         return _on_hub(address)
+    if mark and scheme.casefold() == "lmstudio":  # as the Hub's button opens LM Studio
+        return _on_hub(rest.partition("model=")[2].partition("&")[0])
     if site is None and mark:
         raise InputError(f"{quoted(text)} is no address of the Hub or of Ollama")
     if site is None:

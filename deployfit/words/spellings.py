@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 # Words of a maker's own versions of one model, which all have its shape, and of how a file was made.
 _VERSIONS = frozenset(("instruct", "chat", "base", "text", "thinking", "hf", "qat", "latest", "i1", "imatrix"))
 _MTP = "mtp"
-_MAKERS = frozenset(("meta", "nvidia", "google", "microsoft", "ibm", "openai"))  # that some names begin with
+# That some names begin with.
+_MAKERS = frozenset(
+    ("meta", "nvidia", "google", "microsoft", "ibm", "openai", "bytedance", "liquidai", "mistralai", "moonshotai")
+)
 _LONGEST_RECIPE = 5  # words: "i1 ud q4 k xl"
-_SIZE_TOLERANCE = 0.07  # between a size in a name and the count of parameters: Phi-4 of 14.7B is called 14b
+_SIZE_TOLERANCE = 0.05  # between a size in a name and the count of parameters: Phi-4 of 14.66B is called 14b
 _UNITS = {"m": 10**6, "b": 10**9, "t": 10**12}
 
 
