@@ -107,7 +107,7 @@ class Exo:
 
     name = "exo"
     runtime = MLX
-    splits = (TENSOR, PIPELINE)
+    splits = (PIPELINE, TENSOR)  # its dashboard and its API take pipeline without a choice
 
     def why_not(self, model: Model, split: str, count: int) -> str:
         """Return why the model cannot be split so."""
