@@ -53,7 +53,7 @@ bash -e image/steps
 
 # The sdist: what its tests read is in it.
 mkdir sdist && tar xzf dist/*.tar.gz -C sdist --strip-components 1
-"$scratch/clean/bin/pip" install --quiet pytest hypothesis pyyaml jsonschema
+"$scratch/clean/bin/pip" install --quiet gguf hypothesis jsonschema pytest pyyaml
 cd sdist
 "$scratch/clean/bin/python" -m pytest -q -p no:cacheprovider tests/test_release.py tests/test_action.py tests/test_fit.py
 

@@ -1,4 +1,7 @@
-"""CSV: the same fields as JSON; lists are joined with "; ", what is not known is blank."""
+"""CSV: the same fields as JSON; lists are joined with "; ", what is not known is blank.
+
+Names are written as they are, one that begins with "=" too: programs read them back, and SECURITY.md says it.
+"""
 
 from __future__ import annotations
 
