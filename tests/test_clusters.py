@@ -245,7 +245,7 @@ def test_exo_places_layers_as_its_own_code_does() -> None:
 
 def test_exo_takes_layers_by_free_memory_without_a_choice() -> None:
     """Its dashboard and API begin with Pipeline."""
-    answer = together("Qwen3.5-35B-A3B", "mlx-community:8bit", "M4 Max 32 + M4 24 + M4 16", runtime="exo")
+    answer = together("Qwen3.5-35B-A3B", "mlx-community:8bit", "M4 Max 36 + M4 24 + M4 16", runtime="exo")
     assert answer.asked.split == PIPELINE
     free = [exo.free_bytes(machine) for machine in answer.asked.cluster.machines]
     assert [len(layers) for layers in answer.division.layers] == exo.layers_by_memory(40, free)
