@@ -224,10 +224,10 @@ def _many(fits: Sequence[ClusterFit]) -> Iterable[Block]:
             Column("", left=True, shrinks=True),
             Column("verdict", left=True),
             Column("GiB"),
-            Column("most on a Mac"),
+            Column("most on a Mac", rank=1),
             Column("to spare"),
-            Column("context", rank=1),
-            Column("file GB", rank=2),
+            Column("context", rank=2),
+            Column("file GB", rank=3),
         )
         rows = []
         for fit in group:
