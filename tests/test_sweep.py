@@ -29,7 +29,7 @@ from deployfit.parameters import python
 from deployfit.quants.shelf import recipes
 from deployfit.quants.weights import Options, Quant
 from deployfit.questions.resolve import speeds
-from deployfit.report.fit import fit_row
+from deployfit.report.fit_rows import fit_row
 from deployfit.report.sweep import frame
 from deployfit.runtimes import registry
 from deployfit.runtimes.llamacpp.settings import LlamaCppSettings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deployfit.clusters.engine import PIPELINE
 from deployfit.estimate import WORKING
 from deployfit.report.document import Block, Bullets, Code, Column, Document, Facts, Heading, Statement, Table, of_rows
-from deployfit.report.fit import EXTRA_COLUMNS, SCHEMA, TONES, all_columns, part_row, speed_columns
+from deployfit.report.fit_rows import EXTRA_COLUMNS, SCHEMA, TONES, all_columns, part_row, speed_columns
 from deployfit.units import gb, gib
 from deployfit.verdict import Verdict
 

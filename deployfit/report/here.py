@@ -8,7 +8,7 @@ from typing import Any
 from deployfit.answers import OnDisk
 from deployfit.hardware.machine import Machine
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, Tone, of_rows
-from deployfit.report.fit import TONES, machine_name
+from deployfit.report.fit_rows import TONES, machine_name
 from deployfit.units import gb, gib
 
 SCHEMA = "deployfit/here/1"

@@ -9,7 +9,7 @@ from deployfit.apps import App
 from deployfit.basis import Basis
 from deployfit.context_plan import Plan
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, Tone, of_rows
-from deployfit.report.fit import all_columns, machine_name
+from deployfit.report.fit_rows import all_columns, machine_name
 from deployfit.units import four_digits, gb, gib, tps
 
 SCHEMA = "deployfit/plan/1"

@@ -13,7 +13,7 @@ from deployfit.hardware.machine import Machine
 from deployfit.parameters import param
 from deployfit.ranking import Recommendation, Wanted
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Table, of_rows
-from deployfit.report.fit import machine_name
+from deployfit.report.fit_rows import machine_name
 from deployfit.units import four_digits, gib, tps
 from deployfit.verdict import Verdict, verdict_at
 

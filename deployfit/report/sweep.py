@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deployfit.grid import COLUMNS, SPEED_COLUMNS, TEXT_COLUMNS, VERDICTS, Result
 from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table
-from deployfit.report.fit import TONES
+from deployfit.report.fit_rows import TONES
 from deployfit.units import gib, tps
 from deployfit.verdict import Verdict
 

@@ -85,7 +85,7 @@ def needs_document(results: Sequence[GridResult]) -> Document:
 
 def _need_blocks(results: Sequence[GridResult]) -> Iterable[Block]:
     from deployfit.grid import MISSING, VERDICTS
-    from deployfit.report.fit import machine_name
+    from deployfit.report.fit_rows import machine_name
 
     for each in results:
         (machine,), (settings,), (tokens,) = each.grid.machines, each.grid.settings, each.grid.contexts
