@@ -308,6 +308,7 @@ REASONS = {
     "made-rpc-gemma-4-e2b-q4_k_m": {},
     "made-rpc-qwen3.5-0.8b-mtp-unused": {},
     "made-rpc-qwen3.5-0.8b-no-mapping": {},
+    "made-rpc-qwen3-draft-model": {},
 }
 
 
@@ -448,6 +449,13 @@ def test_every_cause_can_happen() -> None:
         assert all(cause.holds(log, part, cause.where or "device", difference) for part in cause.parts)
         assert not cause.holds(log, "something else", cause.where, difference)
         assert not cause.side or not cause.holds(log, cause.parts[0], cause.where, -difference)
+
+
+def test_a_log_without_memory_says_how_to_get_one() -> None:
+    found = verify(str(FOLDER / "server-quiet.log"))
+    assert found.exit_code == 0
+    assert "Not compared: nothing in it can be held against the prediction." in str(found)
+    assert "--log-verbosity 4" in str(found)
 
 
 def test_speeds_beside_the_predicted_interval() -> None:

@@ -57,6 +57,7 @@ LOGITS = {
     ALL: "it reserves logits for a whole micro-batch, as servers did before June 2026",
     SLOTS: "it reserves logits for its slots only, as today's servers do",
 }
+SILENT = "it says nothing of memory; llama.cpp's programs do with --log-verbosity 4"
 NO_WINDOWS = "it keeps the whole context in layers with a window, as builds before late May 2025 do"
 
 
@@ -103,6 +104,8 @@ def verify(log: str) -> Verified:
     """Return a log (a file, or - for standard input) beside what deployfit predicts for the same question."""
     found = read_log_file(log)
     asked, notes = question_from(found)
+    if not found.parts and found.runtime == "llama.cpp" and found.program != "llama-bench":
+        notes = [*notes, SILENT]
     return Verified(found, asked, *_predicted(found, asked, list(notes)))
 
 

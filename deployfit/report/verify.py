@@ -69,6 +69,8 @@ def _blocks(found: Compared) -> Iterable[Block]:
     if wrong:
         names = ", ".join(row.name.replace("_", " ") for row in wrong)
         yield Statement(f" {names} should be equal and no cause is known.", "Differs:", Tone.BAD)
+    elif not judged:
+        yield Statement(" nothing in it can be held against the prediction.", "Not compared:", Tone.PLAIN)
     else:
         yield Statement(f" of {len(judged)} figures are equal to the digits printed.", f"{equal}", Tone.GOOD)
     columns = [

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from deployfit.basis import Basis
 from deployfit.measured.logs.causes import Cause, reason_for
 from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart, LoggedSpeed, added
-from deployfit.measured.logs.placement import Stored, held
+from deployfit.measured.logs.placement import ANOTHER_RECIPE, Stored, held
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Rate
 from deployfit.values import NamedTuple
@@ -80,8 +80,9 @@ def compare(
     rows = []
     for (name, where), logged in _logged(log).items():
         predicted, basis = _predicted(log, name, where, parts, beside.known)
-        if name == "weights" and predicted is not None:
-            found = held(log, _chosen(log, name, where, parts), beside.stored)
+        if name in ("weights", "draft_weights") and predicted is not None:
+            stored = beside.stored if name == "weights" else Stored()
+            found = held(log, name, _chosen(log, name, where, parts), stored)
             logged = logged._replace(figure=found.figure, agrees=found.agrees, reason=found.reason)
         rows.append(_row(log, name, where, logged, predicted, basis, parts, causes, beside.stored.mixture))
     return rows
@@ -189,8 +190,8 @@ def _row(
     if not agrees and not reason:
         known = _reason(log, name, figure, logged.said, predicted, parts)
         reason = known or reason_for(log, name, where, difference, causes)
-        if not reason and name in ("weights", "file_tensors"):
-            reason = mixture
+        if not reason and name in ("weights", "file_tensors", "draft_weights"):
+            reason = ANOTHER_RECIPE if name == "draft_weights" else mixture
     return Row(name, where, predicted, figure.nbytes, difference, basis.value if basis else "", agrees, reason)
 
 

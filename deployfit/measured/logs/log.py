@@ -185,7 +185,10 @@ class LoggedMac(NamedTuple):
 
 
 class EngineLog(NamedTuple):
-    """A log. `notes` are sentences of ours about what was seen; nothing of a user is repeated in them."""
+    """A log. `notes` are sentences of ours about what was seen; nothing of a user is repeated in them.
+
+    `drafter`: the model that drafts, where that is one of its own.
+    """
 
     program: str
     runtime: str
@@ -198,6 +201,7 @@ class EngineLog(NamedTuple):
     caches: tuple[Cache, ...] = ()
     speeds: tuple[LoggedSpeed, ...] = ()
     notes: tuple[str, ...] = ()
+    drafter: LoggedModel = LoggedModel()
 
     def part(self, name: str, where: str = "") -> LoggedPart | None:
         """Return the part of a name, with the figures of device and host added unless one is asked for."""
@@ -253,6 +257,7 @@ def merged(engine: EngineLog, application: EngineLog) -> EngineLog:
         mac=completed(engine.mac, application.mac),
         parts=(*engine.parts, *parts),
         caches=engine.caches,
+        drafter=engine.drafter,
         speeds=engine.speeds or application.speeds,
         notes=(*engine.notes, *application.notes),
     )

@@ -41,13 +41,13 @@ class Stored(NamedTuple):
     unused_bytes: int = 0
 
 
-def held(log: EngineLog, parts: Sequence[MemoryPart], stored: Stored) -> Held:
-    """Return the weights that were logged; `parts` are the predicted ones.
+def held(log: EngineLog, name: str, parts: Sequence[MemoryPart], stored: Stored) -> Held:
+    """Return the weights that were logged, a model's or those of the one that drafts; `parts` are the predicted ones.
 
     The GPU's mapping of a file reaches from the first to the last tensor that it needs, and the token embedding may
     stand between; a tied embedding is on the device as the output as well.
     """
-    logged, padding = [part for part in log.parts if part.name == "weights"], stored.padding_bytes
+    logged, padding = [part for part in log.parts if part.name == name], stored.padding_bytes
     total = added([part.figure for part in logged])
     device_bytes, host_bytes, shared_bytes = _predicted(parts)
     whole = device_bytes + host_bytes
@@ -73,7 +73,7 @@ def held(log: EngineLog, parts: Sequence[MemoryPart], stored: Stored) -> Held:
         return Held(device, True, inside)
     if device.holds(device_bytes, padding) and tables:
         return Held(Figure(whole, device.below_bytes, device.above_bytes), True, inside)
-    file = log.part("file_tensors")
+    file = log.part("file_tensors") if name == "weights" else None
     overlap = device.nbytes + mapped.nbytes // 2 > (file.figure.nbytes if file else whole)
     if overlap and (tables or stored.mixture):
         return Held(device, False)

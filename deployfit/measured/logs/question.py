@@ -172,6 +172,14 @@ def find_mac_of(log: EngineLog, macs: Sequence[MacRow], limits: Sequence[LimitRo
     return asked
 
 
+def _drafter(log: EngineLog, models: Mapping[str, Model], find: FindQuant, publishers: Sequence[str]) -> str:
+    """Return the model that drafts with its quant, "" if one of them is not known."""
+    alone = log._replace(model=log.drafter, parts=())
+    found = find_model(alone, models).model if log.drafter.called else None
+    quant = find_quant_of(alone, found, find, publishers).quant if found else None
+    return f"{found.name}:{quant.name}" if found and quant else ""
+
+
 def _gpu_layers(log: EngineLog, model: Model | None) -> int | None:
     """Return how many layers were kept from the GPU, None for none; an MTP layer that does not draft is not counted."""
     said = log.settings
@@ -186,7 +194,6 @@ def _gpu_layers(log: EngineLog, model: Model | None) -> int | None:
 def settings_of(log: EngineLog, model: Model | None = None) -> Mapping[str, str]:
     """Return the settings that the log states, by parameter of its runtime."""
     said = log.settings
-    mtp = said.draft == "mtp"
     typed: Mapping[str, object] = {
         "kv_type_k": _stored(said.kv_type_k),
         "kv_type_v": _stored(said.kv_type_v),
@@ -200,7 +207,7 @@ def settings_of(log: EngineLog, model: Model | None = None) -> Mapping[str, str]
         "cpu_moe": said.cpu_moe,
         "n_cpu_moe": said.n_cpu_moe,
         "load_mode": "none" if said.mmap is False and log.mac.device != "CPU" else None,
-        "draft_max": said.draft_max if mtp else None,
+        "draft_max": said.draft_max,
         "ctx_checkpoints": said.checkpoints,
         "cache_ram": said.prompt_cache_mib,
         "kv_bits": said.kv_bits,
@@ -254,6 +261,11 @@ def question_of(
                 )
     if log.settings.draft == "mtp":
         asked["mtp"] = "true"
+    elif drafter := _drafter(log, models, find, publishers):
+        asked["draft_model"] = drafter
     if log.settings.vision:
         asked["vision"] = "true"
-    return {**asked, **settings_of(log, found.model), **find_mac_of(log, macs, limits)}, notes
+    settings = dict(settings_of(log, found.model))
+    if not {"mtp", "draft_model"} & set(asked):
+        settings.pop("draft_max", None)  # what drafts is not known
+    return {**asked, **settings, **find_mac_of(log, macs, limits)}, notes

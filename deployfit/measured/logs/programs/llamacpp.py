@@ -64,6 +64,7 @@ def _log(reader: Reader) -> EngineLog | None:
         caches=tuple(target.caches) if target else (),
         speeds=tuple(reader.speeds),
         notes=_notes(reader, load),
+        drafter=model_of(draft, LoggedModel()) if draft else LoggedModel(),
     )
 
 
