@@ -465,6 +465,13 @@ def test_one_mac_is_compared_with_several() -> None:
         assert one[name] == alone[name]
 
 
+def test_slots_with_caches_of_their_own_have_the_trained_context_each() -> None:
+    typed = {"parallel": 4, "context": "100k"}
+    (alone,) = fit("Qwen3-0.6B", "Q8_0", mac="64", **typed).rows()
+    answer = together("Qwen3-0.6B", "Q8_0", "2x 64", **typed)
+    assert answer.max_context_tokens == alone["max_context_tokens"] == 4 * 40_960
+
+
 def test_shares_of_layers_split_again_as_they_were_split() -> None:
     """With a draft layer in the file, which counts as a layer though it is not loaded."""
     model = models()["Qwen3.5-27B"]

@@ -152,8 +152,8 @@ class ClusterJudge:
         As for one Mac: a lower bound that grows with the context narrows it down, then the exact figures decide.
         """
         asked = self.asked
-        start, trained = asked.settings, asked.model.blueprint.trained_context
-        step = self.runtime.context_step(start)
+        start = asked.settings
+        step, most = self.runtime.context_step(start), self.runtime.most_context(asked.model.blueprint, start)
         room = [
             machine.budget_bytes - sum(part.nbytes for part in loaded if not part.later)
             for machine, loaded in zip(asked.cluster.machines, division.loaded, strict=True)
@@ -163,12 +163,12 @@ class ClusterJudge:
             return 0
 
         def at(steps: int) -> Any:
-            return start.with_context(min(steps * step, trained))
+            return start.with_context(min(steps * step, most))
 
         def fits(needed: Sequence[int]) -> bool:
             return all(size <= own for size, own in zip(needed, room, strict=True))
 
-        low, high = 0, -(-trained // step)
+        low, high = 0, -(-most // step)
         while low < high:
             middle = (low + high + 1) // 2
             enough = fits(self.engine.least_bytes(asked, division, at(middle)))
