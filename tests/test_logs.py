@@ -451,6 +451,23 @@ def test_every_cause_can_happen() -> None:
         assert not cause.side or not cause.holds(log, cause.parts[0], cause.where, -difference)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("llama-server-04", "mlx-lm-generate", "of llama-server and of mlx_lm.generate; give the lines of one"),
+        ("mlx-lm-generate", "mlx-lm-benchmark", "2 models in it, as --model names them"),
+        ("ollama-0.31-llama-server", "llama-server-04", "'Qwen3 Coder 30B A3B Instruct' and 'Qwen3.5-0.8B'"),
+        ("omlx-load-and-chat", "mlx-lm-generate", "2 models in it, 'Qwen3.5-9B-4bit' and 'Qwen3.8-27B-4bit'"),
+        ("bench-markdown", "llama-server-04", "2 models in it, 'Qwen3.5-0.8B' and"),
+        ("llama-server-04", "made-cpu-qwen3-8b-q4_k_m", "2 models in it, 'Qwen3.5-0.8B' and 'Qwen3 8B'"),
+    ],
+)
+def test_two_logs_in_one_are_refused(first: str, second: str, said: str) -> None:
+    texts = [(FOLDER / f"{name}.log").read_text(encoding="utf-8") for name in (first, second)]
+    with pytest.raises(InputError, match=re.escape(said)):
+        read_log("\n".join(texts).splitlines(keepends=True))
+
+
 def test_a_log_without_memory_says_how_to_get_one() -> None:
     found = verify(str(FOLDER / "server-quiet.log"))
     assert found.exit_code == 0

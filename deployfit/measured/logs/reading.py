@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cache, reduce
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
-from deployfit.errors import InputError
+from deployfit.errors import InputError, quoted
 from deployfit.measured.logs.lines import Wanted, sift
-from deployfit.measured.logs.log import EngineLog, merged
+from deployfit.measured.logs.log import EngineLog, LoggedModel, merged
+from deployfit.measured.naming import named_model
 
 
 @cache
@@ -45,6 +47,12 @@ def read_log(lines: Iterable[str]) -> EngineLog:
     found: list[EngineLog] = [log for log in read if log is not None]
     if not found:
         raise InputError(f"log: nothing in it that {known_programs()} prints; give what one of them printed")
+    for first, second in pairwise(found):
+        if first.runtime != second.runtime and (first.parts or first.speeds) and (second.parts or second.speeds):
+            raise InputError(f"log: of {first.program} and of {second.program}; give the lines of one")
+        if _differ(first.model, second.model):
+            shown = " and ".join(quoted(each.model.title or "another") for each in (first, second))
+            raise InputError(f"log: 2 models in it, {shown}; give the lines of one")
     log = reduce(merged, found)
     if sifted.cut_short:
         log = log._replace(notes=(*log.notes, f"only the first {sifted.seen - 1:,} lines were read"))
@@ -52,6 +60,15 @@ def read_log(lines: Iterable[str]) -> EngineLog:
     return log
 
 
+def _differ(first: LoggedModel, second: LoggedModel) -> bool:
+    """Return whether an engine and an application speak of two models; the same is written in many ways."""
+    names = {name for model in (first, second) if (name := named_model(model.called))}
+    most = max(first.params, second.params)
+    apart = abs(first.params - second.params) * APART > most if first.params and second.params else False
+    return len(names) > 1 or apart
+
+
+APART = 10  # of one model, what is printed of its parameters differs by no tenth
 WITHOUT_CACHES = ("llama-bench", "llama-fit-params")  # they say weights and speeds, or whole tables
 
 

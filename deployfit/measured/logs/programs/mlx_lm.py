@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from deployfit.errors import InputError
 from deployfit.measured.logs.flags import mlx_settings, words_of
 from deployfit.measured.logs.lines import Line
 from deployfit.measured.logs.log import (
@@ -44,6 +45,7 @@ def read(lines: Sequence[Line]) -> EngineLog | None:
     """Return what mlx_lm printed; None if nothing was."""
     program = ""
     model, settings = LoggedModel(), LoggedSettings()
+    models: dict[str, LoggedModel] = {}
     parts: dict[str, LoggedPart] = {}
     speeds: list[LoggedSpeed] = []
     limit: Figure | None = None
@@ -94,11 +96,14 @@ def read(lines: Sequence[Line]) -> EngineLog | None:
             found = _COMMAND.search(text)
             words = words_of(text[found.start() :]) if found else []
             if "--model" in words[:-1]:
-                model = completed(model, LoggedModel(*model_word(words[words.index("--model") + 1])))
+                given = words[words.index("--model") + 1]
+                models[given] = model = completed(model, LoggedModel(*model_word(given)))
             settings = completed(settings, mlx_settings(words))
             program = program or (f"mlx_lm.{found[1]}" if found and found[1] else "")
     if not (speeds or parts or program):
         return None
+    if len(models) > 1:
+        raise InputError(f"log: {len(models)} models in it, as --model names them; give the lines of one")
     if settings.prompt_tokens is None:
         prompts = [speed.tokens for speed in speeds if speed.what == "prefill"]
         settings = settings._replace(prompt_tokens=max(prompts) if prompts else None)
