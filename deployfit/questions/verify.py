@@ -167,7 +167,10 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
     if "mac" in asked:
         known["gpu_limit"] = machine.limit.limit_bytes
     unused = file.mtp_bytes if "mtp" not in asked else 0
-    beside = Beside(known, Stored(mixture(log, file), padding_bytes(weights), unused))
+    beside = Beside(known, Stored(mixture(log.model, file), padding_bytes(weights), unused))
+    if isinstance(run.settings, LlamaCppSettings) and (drafter := run.settings.draft_model):
+        own = Stored(mixture(log.drafter, drafter.weights), padding_bytes(drafter.weights))
+        beside = beside._replace(drafter=own)
     parts: Sequence[MemoryPart] = needed.parts
     if "context" not in asked and isinstance(run.settings, LlamaCppSettings):
         parts = run.runtime.loaded(model.blueprint, weights, options, run.settings)  # the rest depends on it

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from deployfit.basis import Basis
 from deployfit.measured.logs.causes import Cause, reason_for
 from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart, LoggedSpeed, added
-from deployfit.measured.logs.placement import ANOTHER_RECIPE, Stored, held
+from deployfit.measured.logs.placement import Stored, held
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Rate
 from deployfit.values import NamedTuple
@@ -64,10 +64,15 @@ class SpeedRow(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """What is known beside the predicted parts: bytes of `file_tensors`, `checkpoint`, `gpu_limit`, and the file."""
+    """What is known beside the predicted parts: bytes of `file_tensors`, `checkpoint`, `gpu_limit`, and the files."""
 
     known: Mapping[str, int] = {}
     stored: Stored = Stored()
+    drafter: Stored = Stored()
+
+    def file_of(self, name: str) -> Stored:
+        """Return the file that a part is of: the model's, or that of the one that drafts."""
+        return self.drafter if name == "draft_weights" else self.stored
 
 
 NOTHING = Beside()
@@ -81,10 +86,9 @@ def compare(
     for (name, where), logged in _logged(log).items():
         predicted, basis = _predicted(log, name, where, parts, beside.known)
         if name in ("weights", "draft_weights") and predicted is not None:
-            stored = beside.stored if name == "weights" else Stored()
-            found = held(log, name, _chosen(log, name, where, parts), stored)
+            found = held(log, name, _chosen(log, name, where, parts), beside.file_of(name))
             logged = logged._replace(figure=found.figure, agrees=found.agrees, reason=found.reason)
-        rows.append(_row(log, name, where, logged, predicted, basis, parts, causes, beside.stored.mixture))
+        rows.append(_row(log, name, where, logged, predicted, basis, parts, causes, beside.file_of(name).mixture))
     return rows
 
 
@@ -191,7 +195,7 @@ def _row(
         known = _reason(log, name, figure, logged.said, predicted, parts)
         reason = known or reason_for(log, name, where, difference, causes)
         if not reason and name in ("weights", "file_tensors", "draft_weights"):
-            reason = ANOTHER_RECIPE if name == "draft_weights" else mixture
+            reason = mixture
     return Row(name, where, predicted, figure.nbytes, difference, basis.value if basis else "", agrees, reason)
 
 

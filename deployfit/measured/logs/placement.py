@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from deployfit.layers.tensor import Part
-from deployfit.measured.logs.log import EngineLog, Figure, added, size
+from deployfit.measured.logs.log import EngineLog, Figure, LoggedModel, added, size
 from deployfit.quants.weights import Weights
 from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart
 from deployfit.values import NamedTuple
@@ -92,9 +92,9 @@ def _is_partial(log: EngineLog) -> bool:
     return offloaded is not None and layers is not None and offloaded < layers
 
 
-def mixture(log: EngineLog, weights: Weights) -> str:
+def mixture(model: LoggedModel, weights: Weights) -> str:
     """Return why weights may differ: how the file's types are mixed; "" if as in the recipe, MTP layers or not."""
-    logged = {name.upper(): count for name, count in log.model.types.items()}
+    logged = {name.upper(): count for name, count in model.types.items()}
     text = _types(weights, (Part.TEXT,))
     if not logged or "" in text:
         return ANOTHER_RECIPE
