@@ -169,8 +169,8 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
     unused = file.mtp_bytes if "mtp" not in asked else 0
     beside = Beside(known, Stored(mixture(log.model, file), padding_bytes(weights), unused))
     if isinstance(run.settings, LlamaCppSettings) and (drafter := run.settings.draft_model):
-        own = Stored(mixture(log.drafter, drafter.weights), padding_bytes(drafter.weights))
-        beside = beside._replace(drafter=own)
+        its_file = Stored(mixture(log.drafter, drafter.weights), padding_bytes(drafter.weights))
+        beside = beside._replace(drafter=its_file)
     parts: Sequence[MemoryPart] = needed.parts
     if "context" not in asked and isinstance(run.settings, LlamaCppSettings):
         parts = run.runtime.loaded(model.blueprint, weights, options, run.settings)  # the rest depends on it
