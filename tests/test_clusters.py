@@ -484,6 +484,18 @@ def test_shares_of_layers_split_again_as_they_were_split() -> None:
         assert placed_weights(again, weights) == placed_weights(asked, weights)
 
 
+def test_a_line_or_every_part_of_every_mac() -> None:
+    words = ("fit", "Gemma-3-27B", "--quant", "Q4_K_M", "--mac", "M4 Max 64 + M4 24")
+    (line,) = run(*words, "--brief").stdout.splitlines()
+    answer = together("Gemma-3-27B", "Q4_K_M", "M4 Max 64 + M4 24")
+    assert line.split()[:2] == ["fits", f"{answer.worst.headroom_bytes / GIB:.1f}"]
+    explained, usual = run(*words, "--explain").stdout, run(*words).stdout
+    for part in answer.estimate.at_start:
+        assert part.label in explained
+        assert f"{part.nbytes / GIB:.2f}" in explained
+    assert "Metal's scratch" not in usual
+
+
 def test_speed_is_measured_or_not_known() -> None:
     known = run("fit", "Qwen3-235B-A22B", "--quant", "8bit", "--mac", "4x M3 Ultra 512").stdout
     assert "1.54 to 1.64 times that of one Mac over RDMA" in known

@@ -31,7 +31,7 @@ from deployfit.verdict import RUNS, Verdict
 from deployfit.words.macs import MAC_MODELS, machines_named
 
 if TYPE_CHECKING:
-    from deployfit.report.document import Document
+    from deployfit.report.document import Document, Shown
 
 LLAMA_CPP, MLX = "llama.cpp", "mlx"
 ONE_MAC_ONLY = ("mtp", "image", "draft_max", "draft_model", "gpu_layers", "cpu_moe", "n_cpu_moe", "max_kv_size")
@@ -49,6 +49,7 @@ def fits_together(
     *,
     listed: bool,
     use_exit_code: bool,
+    shown: Shown,
     said: str = "",
 ) -> ClusterFits:
     """Return what `fit` answers about several Macs; `machine` are macOS, GPU limit and what other programs hold.
@@ -69,7 +70,7 @@ def fits_together(
         together.app,
     )
     fits = fit_clusters(model, quants, named, wanted, listed=listed)
-    return ClusterFits(fits, use_exit_code=use_exit_code, said=said)
+    return ClusterFits(fits, use_exit_code=use_exit_code, shown=shown, said=said)
 
 
 def cluster_of(text: str, macos: str | None, wired_limit: str | None, other: str | None) -> Cluster:
@@ -85,8 +86,8 @@ def cluster_of(text: str, macos: str | None, wired_limit: str | None, other: str
 class ClusterFits(Answered, Sequence[ClusterAnswer]):
     """Verdicts, one per quant."""
 
-    def __init__(self, fits: Sequence[ClusterFit], *, use_exit_code: bool = False, said: str = "") -> None:
-        self.fits, self.said = fits, said
+    def __init__(self, fits: Sequence[ClusterFit], *, use_exit_code: bool, shown: Shown, said: str = "") -> None:
+        self.fits, self.shown, self.said = fits, shown, said
         self._use_exit_code = use_exit_code
 
     def __len__(self) -> int:
@@ -105,7 +106,7 @@ class ClusterFits(Answered, Sequence[ClusterAnswer]):
         """Return the rows, and the machines of one quant or a line each for several."""
         from deployfit.report.cluster import cluster_document
 
-        return cluster_document(self.fits, said=self.said)
+        return cluster_document(self.fits, shown=self.shown, said=self.said)
 
 
 class Wanted(NamedTuple):

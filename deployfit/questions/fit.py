@@ -172,10 +172,13 @@ def fit(
 
         if opened and opened.model is None:
             raise InputError("several Macs: name a model whose layers are known")
-        place = text_of(macos), text_of(wired_limit), text_of(other)
-        together = together._replace(app=app or "")
         return fits_together(
-            found, asked, together, place, starts, options, listed=listed, use_exit_code=exit_code, said=about
+            *(found, asked, together._replace(app=app or "")),
+            *((text_of(macos), text_of(wired_limit), text_of(other)), starts, options),
+            listed=listed,
+            use_exit_code=exit_code,
+            shown=shown,
+            said=about,
         )
     fits: list[Fit] = []
     for machine in machines:

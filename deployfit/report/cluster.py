@@ -7,8 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from deployfit.clusters.engine import PIPELINE
 from deployfit.estimate import WORKING
-from deployfit.report.document import Block, Bullets, Code, Column, Document, Facts, Heading, Statement, Table, of_rows
+from deployfit.report.document import (
+    Block,
+    Bullets,
+    Code,
+    Column,
+    Document,
+    Facts,
+    Heading,
+    Shown,
+    Statement,
+    Table,
+    of_rows,
+)
 from deployfit.report.fit_rows import EXTRA_COLUMNS, SCHEMA, TONES, all_columns, part_row, speed_columns
+from deployfit.runtimes.runtime import HOST
 from deployfit.units import gb, gib
 from deployfit.verdict import Verdict
 
@@ -17,11 +30,15 @@ if TYPE_CHECKING:
     from deployfit.clusters.verdict import ClusterAnswer, Member
 
 
-def cluster_document(fits: Sequence[ClusterFit], *, said: str = "") -> Document:
+def cluster_document(fits: Sequence[ClusterFit], *, shown: Shown = Shown.USUAL, said: str = "") -> Document:
     """Return the document of one answer in full, or of several in a line each; `said`: of the model's name."""
-    blocks = list(_one(fits[0])) if len(fits) == 1 else list(_many(fits))
-    if said:
-        blocks.insert(0, Statement(said))
+    blocks: list[Block] = [Statement(said)] if said and shown is not Shown.BRIEF else []
+    if shown is Shown.BRIEF:
+        blocks.append(_brief(fits))
+    elif len(fits) == 1:
+        blocks += _one(fits[0], explained=shown is Shown.EXPLAINED)
+    else:
+        blocks += _many(fits)
     return of_rows(SCHEMA, [cluster_row(fit) for fit in fits], blocks)
 
 
@@ -115,7 +132,25 @@ def _split_words(split: str) -> str:
     return "layers on each Mac (pipeline)" if split == PIPELINE else "a part of every layer on each Mac (tensor)"
 
 
-def _one(fit: ClusterFit) -> Iterable[Block]:
+def _brief(fits: Sequence[ClusterFit]) -> Table:
+    """Return a line for each answer."""
+    columns = (
+        Column("", left=True),
+        Column(""),
+        Column("", left=True, shrinks=True),
+        Column("", left=True),
+        Column("", rank=1),
+    )
+    rows = []
+    for fit in fits:
+        answer, asked = fit.answer, fit.answer.asked
+        name, context = f"{asked.model.name} {answer.weights.recipe}", f"{answer.max_context_tokens:,} tokens"
+        spare = f"{gib(answer.worst.headroom_bytes, 1)} GiB left"
+        rows.append([answer.verdict.headline, spare, name, asked.cluster.name, context])
+    return Table(columns, rows, 0, [TONES[fit.answer.verdict] for fit in fits])
+
+
+def _one(fit: ClusterFit, *, explained: bool = False) -> Iterable[Block]:
     answer = fit.answer
     yield _heading(fit)
     weights = answer.weights
@@ -123,6 +158,8 @@ def _one(fit: ClusterFit) -> Iterable[Block]:
         f" {weights.recipe}, {gb(weights.file_bytes, 1)} GB to download", _sentence(answer), TONES[answer.verdict]
     )
     yield _machines(answer)
+    if explained:
+        yield from map(_parts, range(1, len(answer.members) + 1), answer.members)
     yield Facts(list(_facts(fit)))
     if fit.needed:
         yield _needed(fit.needed)
@@ -181,6 +218,28 @@ def _machines(answer: ClusterAnswer) -> Table:
             ]
         )
     return Table(columns, rows, len(columns) - 1, [TONES[member.verdict] for member in answer.members])
+
+
+def _parts(number: int, member: Member) -> Table:
+    """Return what a Mac holds, part by part, and how each is known."""
+    columns = (
+        Column(f"Mac {number}", left=True),
+        Column("GiB"),
+        Column("known", left=True),
+        Column("", left=True, rank=1, folds=True),
+    )
+    parts = [
+        [part.label + " (host)" * (part.where == HOST), gib(part.nbytes), part.basis.value, part.detail]
+        for part in member.estimate.at_start
+    ]
+    machine = member.machine
+    limits = [
+        ["total", gib(member.estimate.total_bytes), "", ""],
+        ["most while loading", gib(member.load_peak_bytes), "", "of weights"],
+        ["GPU limit", gib(machine.limit.limit_bytes), machine.limit.basis.value, machine.limit.note],
+        ["reserve", gib(machine.reserve_bytes), "", "for Metal, macOS and other programs"],
+    ]
+    return Table(columns, parts + limits)
 
 
 def _facts(fit: ClusterFit) -> Iterable[tuple[str, str]]:
