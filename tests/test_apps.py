@@ -461,3 +461,16 @@ def test_a_file_of_ollamas_is_run_by_it_whoever_is_asked() -> None:
     assert "the figures of" not in text_of("qwen3.5:27b", "--mac", "64", "--app", "ollama")
     for app in ("ollama", "llama-server"):
         assert "ollama run" not in text_of("qwen3:8b-q8_0", "--mac", "64", "--app", app)
+
+
+def test_files_of_ollamas_library_are_for_ollama_alone() -> None:
+    """Its gpt-oss:20b keeps 16 bits beside the experts: 1.7 GB more than the file that others fetch."""
+    assert row_of("gpt-oss:20b", "--mac", "64")["file_bytes"] == 13_793_441_244
+    assert row_of("gpt-oss-20b", "--mac", "64", "--runtime", "llama.cpp")["recipe"] == "ggml-org:MXFP4"
+    names = [
+        row["recipe"]
+        for row in json.loads(run("fit", "gpt-oss-20b", "--app", "ollama", "--mac", "64", "--format", "json").stdout)[
+            "rows"
+        ]
+    ]
+    assert names == ["ggml-org:MXFP4", "ollama:MXFP4"]

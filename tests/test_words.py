@@ -262,7 +262,7 @@ def test_a_beginning_with_the_size_is_enough() -> None:
         ("lms get qwen/qwen3.5-9b", Named("Qwen3.5-9B")),
         ("unsloth_Qwen3.5-9B-GGUF_Qwen3.5-9B-Q8_0.gguf", Named("Qwen3.5-9B", "Q8_0", "GGUF", "unsloth")),
         ("https://ollama.com/library/gemma3/blobs/abc", Named("Gemma-3-4B", "Q4_K_M", "GGUF", "ollama")),
-        ("ollama.com/library/deepseek-r1", Named("DeepSeek-R1-0528-Qwen3-8B", None, "GGUF", "ollama")),
+        ("ollama.com/library/deepseek-r1", Named("DeepSeek-R1-0528-Qwen3-8B", "Q4_K_M", "GGUF", "ollama")),
         (
             "bartowski/DeepSeek-R1-Distill-Llama-70B-GGUF:Q4_K_M",
             Named("DeepSeek-R1-Distill-Llama-70B", "Q4_K_M", "GGUF", "bartowski"),

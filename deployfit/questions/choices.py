@@ -32,6 +32,11 @@ def published_files(model: Model, format_name: str) -> list[Quant]:
     ]
 
 
+def files_for(app: str | None, model: Model, format_name: str) -> list[Quant]:
+    """Return the published files that an application can fetch: those in Ollama's library are for Ollama alone."""
+    return [each for each in published_files(model, format_name) if each.publisher != OLLAMA or app == OLLAMA]
+
+
 def rank_of(weights: Weights) -> tuple[int, bool]:
     """Return the rank of the evidence about files of so many bits (1 is best), and whether it is of a loss."""
     row = evidence_of(weights, catalogue.rows(BITS))
@@ -73,10 +78,7 @@ def menu_of(chosen: Sequence[Quant], run: Run) -> Sequence[Quant]:
     if len(publishers) == 1 and (name := publishers.pop()):
         return shelf.publishers()[name].quants() if name in shelf.publishers() else []
     format_name = run.runtime.formats[0]
-    published = published_files(run.model, format_name)
-    if run.app is None or run.app.name != OLLAMA:
-        published = [quant for quant in published if quant.publisher != OLLAMA]  # its files are no other program's
-    return [*shelf.own_quants(format_name), *published]
+    return [*shelf.own_quants(format_name), *files_for(run.app and run.app.name, run.model, format_name)]
 
 
 def choices_for(run: Run, menu: Sequence[Quant]) -> Choices:
@@ -102,7 +104,8 @@ def _smaller_models(run: Run) -> Iterator[tuple[str, str, str]]:
         if run.settings.context_tokens > model.blueprint.trained_context:
             continue
         judge = _judge(run, model)
-        found = judge and best_fitting(judge, published_files(model, format_name) or shelf.own_quants(format_name))
+        files = files_for(run.app and run.app.name, model, format_name) or shelf.own_quants(format_name)
+        found = judge and best_fitting(judge, files)
         if found and not rank_of(found[1])[1]:
             yield model.name, found[0].name, "a smaller model that fits as asked"
             return

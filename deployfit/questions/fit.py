@@ -22,6 +22,7 @@ from deployfit.questions import parameters as common
 from deployfit.questions.question import Answered, Question, Text, shown_as, shown_progress, text_of, texts
 from deployfit.questions.resolve import (
     Start,
+    app_named,
     as_started,
     engine_asked,
     judge_of,
@@ -32,7 +33,7 @@ from deployfit.questions.resolve import (
     run_of,
     start_of,
 )
-from deployfit.questions.said import said_quant, with_files
+from deployfit.questions.said import said_quant, with_files, without_file
 from deployfit.questions.several import EXO, EXO_RUNTIME, splitting_app, together_of
 from deployfit.questions.several import PARAMETERS as OF_SEVERAL
 from deployfit.report.document import Shown
@@ -148,14 +149,15 @@ def fit(
             if value:
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
-        names = names or said_quant(found, said)
-        said = said if names else with_files(found, said)
+        if not names:
+            names = said_quant(found, said)
+            said = without_file(said, names) if names else with_files(found, said)
         about = about_name(said)
         publisher = publisher or (said.publisher if not names else None)
         others = names or publisher or own or imatrix
         packed = None if catalog is None or others else _packed(catalog, found)
         if packed is None:
-            asked = _asked(found, names, runtime, publisher, own=own, imatrix=imatrix)
+            asked = _asked(found, names, runtime, publisher, app, own=own, imatrix=imatrix)
         else:
             asked = _loaded(packed, runtime)
     listed = not names and packed is None and (opened is None or opened.quant is None)
@@ -297,7 +299,14 @@ def _typed(value: Text | bool) -> str:
 
 
 def _asked(
-    model: Model, names: Sequence[str], runtime: str | None, publisher: str | None, *, own: bool, imatrix: bool
+    model: Model,
+    names: Sequence[str],
+    runtime: str | None,
+    publisher: str | None,
+    app: str | None,
+    *,
+    own: bool,
+    imatrix: bool,
 ) -> Mapping[str, list[Quant]]:
     """Return what to answer by runtime: what was named, else what can be downloaded, with `own` what can be made."""
     if names:
@@ -305,16 +314,20 @@ def _asked(
             raise InputError(f"{param('publisher')} means all its files; leave out {param('quant')}")
         named = quants_of(names, runtime)
         return {engine: [known_or_alike(each, model) for each in chosen] for engine, chosen in named.items()}
-    from deployfit.questions.choices import published_files
+    from deployfit.questions.choices import files_for, published_files
 
     engines = registry.names() if runtime is None else [registry.find_runtime(runtime)]
     whose = None if publisher is None else find_publisher(publisher)
+    starter = None if app is None else app_named(app)
     asked: dict[str, list[Quant]] = {}
     for engine in engines:
-        files = published_files(model, registry.format_of(engine)) if not (own or imatrix) else []
-        chosen = [each for each in files if whose in (None, each.publisher)]
+        format_name = registry.format_of(engine)
         if own or imatrix:
-            chosen = [*shelf.own_quants(registry.format_of(engine))]
+            chosen = [*shelf.own_quants(format_name)]
+        elif whose is None:
+            chosen = files_for(starter, model, format_name)
+        else:
+            chosen = [each for each in published_files(model, format_name) if each.publisher == whose]
         if chosen:
             asked[engine] = chosen
     if asked:

@@ -249,6 +249,11 @@ def start_of(app: str | None, runtime: str, context: str | None, typed: Mapping[
     return Start(found, registry.runtime(runtime), context, own, chosen)
 
 
+def app_named(text: str) -> str:
+    """Return the name of the application that a text means."""
+    return find_app(text, catalogue.rows(APPS))
+
+
 def engines_of(app: str) -> list[str]:
     """Return the runtimes that an application brings.
 

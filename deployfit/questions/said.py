@@ -32,6 +32,13 @@ def said_quant(model: Model, said: Named) -> list[str]:
         return [own.name] if own else []
 
 
+def without_file(said: Named, names: Sequence[str]) -> Named:
+    """Return what a name says where the tool's own recipe is answered in place of its publisher's file."""
+    if said.publisher is None or any(":" in name for name in names):
+        return said
+    return said._replace(publisher=None, owner=said.publisher)
+
+
 def with_files(model: Model, said: Named) -> Named:
     """Return what a name says, its publisher among the others where no file of his is known."""
     if said.publisher is None:
