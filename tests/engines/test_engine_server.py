@@ -27,6 +27,7 @@ from deployfit.layers.attention import Attention, LatentAttention
 from deployfit.layers.blueprint import Blueprint
 from deployfit.layers.feed import Experts
 from deployfit.quants.gguf import gguf_recipes
+from deployfit.questions.verify import verify
 
 pytest.importorskip("gguf", reason="gguf: not installed here (pip install gguf)")
 
@@ -237,6 +238,35 @@ def test_the_servers_log_says_the_same(asked: Asked, device: str, tmp_path: Path
     file.unlink()
     assert log.ran, log.text[-2000:]
     assert differences(said.row, log, window_of(asked.blueprint)) == []
+
+
+WHOLE = {
+    "Qwen3-0.6B Q4_0": ["-c", "8192", "-np", "2", "-ctk", "q8_0", "-ctv", "q8_0", "-ub", "200"],
+    "Qwen3-0.6B Q4_K_M": ["-c", "4096", "-np", "1", "-fa", "off", "--load-mode", "none"],
+    "Gemma-3-1B Q8_0": ["-c", "16384", "--swa-full"],
+    "Qwen3.5-0.8B Q4_K_M": ["-c", "16384", "-np", "2", "--spec-type", "draft-mtp", "--spec-draft-n-max", "4"],
+    "Gemma-4-E2B Q4_K_M": ["-c", "32768", "-np", "2", "--kv-unified"],
+}
+
+
+@pytest.mark.parametrize("named", WHOLE)
+def test_verify_finds_the_question_in_the_log_and_no_difference(named: str, device: str, tmp_path: Path) -> None:
+    """Models of the catalogue, whole; a change of a mebibyte in what is exact is found."""
+    name, recipe = named.split()
+    blueprint = models()[name].blueprint
+    mtp = bool(blueprint.drafts)
+    typed = typed_classes(gguf_recipes()[recipe], GgufSource(blueprint, drafts=mtp), imatrix=False)
+    file = tmp_path / f"{name}-{recipe}.gguf"
+    write_typed(blueprint, file, stored_tensors(typed), mtp=mtp, vocabulary=True)
+    log = llama_server.started(["-m", file.name, *WHOLE[named]], file.with_suffix(".log"), rpc=device)
+    assert log.ran, log.text[-2000:]
+    found = verify(str(file.with_suffix(".log")))
+    assert found.asked["model"] == name
+    assert found.asked["quant"].rpartition(":")[2] == recipe
+    assert [row for row in found.rows_by_part if not row.agrees] == []
+    changed = re.sub(r"(KV buffer size = +)(\d+)", lambda size: f"{size[1]}{int(size[2]) + 1}", log.text, count=1)
+    (tmp_path / "changed.log").write_text(changed)
+    assert verify(str(tmp_path / "changed.log")).exit_code == 1
 
 
 DRAFTER, RECIPE = "Qwen3-0.6B", "Q4_0"
