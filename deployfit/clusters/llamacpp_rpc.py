@@ -26,6 +26,7 @@ from deployfit.runtimes.llamacpp.metal import flash_scratch, metal_attention_byt
 from deployfit.runtimes.llamacpp.settings import NAME, LlamaCppSettings
 from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart
 
+MOST_MACS = 14  # GGML_SCHED_MAX_BACKENDS: 16, of which the processor and Accelerate are one each
 MOST_GRAPHS = 64  # kept
 _graphs: dict[tuple[object, ...], tuple[Blueprint, DeviceBuffers]] = {}
 
@@ -45,7 +46,11 @@ class LlamaCppRpc:
                 "llama.cpp over RPC has no tensor split that can be counted, each Mac gets whole layers (its"
                 " --split-mode tensor is experimental)"
             )
-        return f"{count} Macs are more than its {layers} layers" if count > layers else ""
+        if count > layers:
+            return f"{count} Macs are more than its {layers} layers"
+        if count > MOST_MACS:
+            return f"{count} Macs are more than the {MOST_MACS} that llama.cpp computes on together"
+        return ""
 
     def why_not_weights(self, asked: Asked, weights: Weights) -> str:
         """Return "": layers of any type can lie anywhere."""

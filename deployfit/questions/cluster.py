@@ -236,7 +236,7 @@ def _who_can(model: Model, refusing: ClusterEngine, count: int, tried: str) -> s
                 how = f"{param('split')} {split}"
                 if engine.name == EXO:
                     how = f"{param('runtime')} {EXO} {how}"
-                elif engine.runtime != refusing.runtime:
+                if engine.runtime != refusing.runtime:
                     how = "a GGUF file" if engine.runtime == LLAMA_CPP else f"an MLX file, {how}"
                 ways.append(f"{engine.name} can ({how})")
                 break
