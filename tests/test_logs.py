@@ -426,6 +426,15 @@ def test_what_an_application_logs_comes_before_its_defaults(tmp_path: Path) -> N
     assert half["kv_cache", ""] == usual["kv_cache", ""]
 
 
+def test_several_devices_have_buffers_of_their_own(tmp_path: Path) -> None:
+    text = (FOLDER / "made-rpc-qwen3-0.6b-q8_0.log").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^.*RPC0\S* compute buffer size.*\n", text, re.MULTILINE)
+    (tmp_path / "two.log").write_text(text.replace(line, line + line.replace("RPC0[", "RPC1[")), encoding="utf-8")
+    found = verify(str(tmp_path / "two.log"))
+    reasons = {row.name: row.reason for row in found.rows_by_part if not row.agrees}
+    assert (found.exit_code, reasons) == (0, {"compute": "it ran on 2 devices, each with buffers of its own"})
+
+
 def test_a_checkpoint_is_one_of_the_states_that_drafting_keeps() -> None:
     log = log_of("llama-server-10")
     log = log._replace(settings=log.settings._replace(parallel=4, draft="mtp", draft_max=3))

@@ -8,7 +8,7 @@ from deployfit.basis import Basis
 from deployfit.measured.logs.causes import Cause, reason_for
 from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart, LoggedSpeed, added
 from deployfit.measured.logs.placement import Stored, held
-from deployfit.runtimes.runtime import MemoryPart
+from deployfit.runtimes.runtime import DEVICE, MemoryPart
 from deployfit.speed import Rate
 from deployfit.values import NamedTuple
 
@@ -203,6 +203,9 @@ def _reason(log: EngineLog, name: str, figure: Figure, said: bool, predicted: in
     """Return a cause that the log itself shows, "" if there is none."""
     if said:
         return f"{log.program}'s own estimate, not what was allocated"
+    devices = [part for part in log.parts if part.name == name and part.where == DEVICE]
+    if name in SPLIT and len(devices) > 1:
+        return f"it ran on {len(devices)} devices, each with buffers of its own"
     if name == "checkpoint" and 0 < figure.nbytes - predicted <= _headers_bytes(log):
         return "it has headers too, and some bytes for each token so far"
     one = _checkpoint(log, parts) or 0
