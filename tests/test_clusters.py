@@ -557,7 +557,11 @@ BAD = [
     ("2x M3 Ultra 256", ("--split", "tensor"), "has no tensor split"),
     ("2x M3 Ultra 256", ("--mtp",), "--mtp"),
     ("32x 16", (), "more than its 28 layers"),
-    ("15x 16", (), "15 Macs are more than the 14 that llama.cpp computes on together; exo can (an MLX file, --runtime exo"),
+    (
+        "15x 16",
+        (),
+        "15 Macs are more than the 14 that llama.cpp computes on together; exo can (an MLX file, --runtime exo",
+    ),
     ("16x 16", ("--split", "tensor", "--quant", "4bit"), "8 KV heads do not divide by 16"),
     ("3x 16", ("--split", "tensor", "--quant", "4bit"), "do not divide by 3"),
     ("2x 16", ("--tensor-split", "1,1", "--quant", "4bit"), "is an option of llama.cpp"),

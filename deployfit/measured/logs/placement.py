@@ -60,10 +60,10 @@ def held(log: EngineLog, name: str, parts: Sequence[MemoryPart], stored: Stored)
         least, most = max(mapped.nbytes, repacked.nbytes + device.nbytes), total.nbytes
         copied = f"the CPU keeps {size(repacked.nbytes)} of them once more, in the order of its kernels"
         return Held(total, False, copied if least - total.below_bytes <= whole <= most else "")
-    between = total.nbytes - whole
-    if stored.unused_bytes and any(part.mapped for part in logged) and 0 < between <= stored.unused_bytes + padding:
+    between, is_mapped = total.nbytes - whole, any(part.mapped for part in logged)
+    if is_mapped and not stored.mixture and 0 < between <= stored.unused_bytes + padding:
         return Held(
-            total, False, f"{size(between)} of MTP layers that are not loaded lie between, in the file's mapping"
+            total, False, f"{size(between)} of MTP layers that are not loaded lie between in the file's mapping"
         )
     if not (mapped.nbytes and device.nbytes):
         return Held(total, False)
