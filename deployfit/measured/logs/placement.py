@@ -59,6 +59,8 @@ def held(log: EngineLog, name: str, parts: Sequence[MemoryPart], stored: Stored)
     if repacked.nbytes:
         least, most = max(mapped.nbytes, repacked.nbytes + device.nbytes), total.nbytes
         copied = f"the CPU keeps {size(repacked.nbytes)} of them once more, in the order of its kernels"
+        if device.nbytes and mapped.nbytes + device.nbytes > whole:
+            copied += f", and its mapping of {size(mapped.nbytes)} has tensors that are on the GPU"
         return Held(total, False, copied if least - total.below_bytes <= whole <= most else "")
     between, is_mapped = total.nbytes - whole, any(part.mapped for part in logged)
     if is_mapped and not stored.mixture and 0 < between <= stored.unused_bytes + padding:
