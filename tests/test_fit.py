@@ -214,6 +214,12 @@ def test_experts_that_are_shipped_quantized_stay_so(fit_rows: Rows) -> None:
     assert all(recipe.startswith("mxfp4_experts") for recipe in recipes)
 
 
+def test_a_name_of_a_file_whose_experts_stay_as_they_are_is_not_that_of_the_quantizers(fit_rows: Rows) -> None:
+    for name in ("unsloth/gpt-oss-20b-GGUF:Q4_K_M", "unsloth/gpt-oss-20b-GGUF:F16"):
+        (row,) = (row for row in fit_rows(name, "--mac", "64") if row["runtime"] == "llama.cpp")
+        assert row["recipe"] == "ggml-org:MXFP4"
+
+
 def test_the_limit_is_among_the_ways_where_raising_it_is_enough(fit_rows: Rows) -> None:
     (row,) = fit_rows("Qwen3.5-27B", "--quant", "Q6_K", "--mac", "32", "--context", "64k")
     assert row["verdict"] == "needs_raised_limit"

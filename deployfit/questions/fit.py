@@ -33,7 +33,6 @@ from deployfit.questions.resolve import (
     run_of,
     start_of,
 )
-from deployfit.questions.said import said_quant, with_files, without_file
 from deployfit.questions.several import EXO, EXO_RUNTIME, splitting_app, together_of
 from deployfit.questions.several import PARAMETERS as OF_SEVERAL
 from deployfit.report.document import Shown
@@ -149,7 +148,9 @@ def fit(
             if value:
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
-        if not names:
+        if not names and any(said[1:]):
+            from deployfit.questions.said import said_quant, with_files, without_file
+
             names = said_quant(found, said)
             said = without_file(said, names) if names else with_files(found, said)
         about = about_name(said)

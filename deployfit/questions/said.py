@@ -23,10 +23,12 @@ def said_quant(model: Model, said: Named) -> list[str]:
         return []
     from deployfit.quants.shipped import not_shipped
 
-    if said.owner and not_shipped(model, said.format or GGUF, said.quant or ""):
+    other = bool(not_shipped(model, said.format or GGUF, said.quant or ""))
+    if said.owner and other:
         return []
     try:
-        return [find_quant(said.quant_text).name]
+        found = find_quant(said.quant_text)
+        return [] if other and found.publisher and not found.published(model) else [found.name]
     except InputError:
         own = own_alike(said.quant or "", said.format or GGUF)
         return [own.name] if own else []
