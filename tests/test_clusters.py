@@ -594,6 +594,12 @@ def test_what_an_engine_cannot_split_names_the_one_that_can(model: str, quant: s
     assert "can (" in done.stderr
 
 
+def test_who_can_is_asked_of_the_same_file() -> None:
+    said = run("fit", "gpt-oss-120b", "--quant", "8bit", "--mac", "2x 128", "--split", "pipeline").stderr
+    assert "mlx can" not in said  # its 45 groups of 64 do not divide by 2
+    assert said.endswith("; llama.cpp can (a GGUF file), exo can (--runtime exo --split pipeline)\n")
+
+
 def test_recommendations_for_several_macs_fit_every_one_of_them() -> None:
     done = run("recommend", "--mac", "2x M3 Ultra 256", "--context", "64k", "--places", "3", "--format", "json")
     found = json.loads(done.stdout)["rows"]

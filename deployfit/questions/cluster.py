@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deployfit import catalogue
@@ -170,20 +170,21 @@ def fit_cluster(
             reason = engine.why_not(model, wanted.split or engine.splits[0], 2)
             raise InputError(
                 f"{model.name} {quant.name}: no {MOST_NEEDED} equal Macs or fewer that were sold run it with"
-                f" {engine.name}" + (f": {reason}{_who_can(model, engine, 2, WHOLE)}" if reason else "")
+                f" {engine.name}" + (f": {reason}{_who_can(model, engine, 2, WHOLE, _any)}" if reason else "")
             )
         cluster = needed[0].cluster
         wanted = wanted._replace(split=needed[0].split)
     if len(cluster.machines) == 1:
         engine = OneMac(engine.runtime)
-    judge = judge_together(model, cluster, engine, wanted)
+    judge = judge_together(model, cluster, engine, wanted, quant)
     try:
         return _fit(judge, quant, wanted, needed, listed=listed)
     except InputError as error:
-        refused = engine.why_not_weights(judge.asked, quant.weights(model, wanted.options))
-        raise InputError(
-            f"{error}{_who_can(model, engine, judge.asked.size, judge.asked.split)}" if refused else str(error)
-        ) from None
+        asked = judge.asked
+        if not engine.why_not_weights(asked, quant.weights(model, wanted.options)):
+            raise
+        who = _who_can(model, engine, asked.size, asked.split, _divides(asked, engine, quant))
+        raise InputError(f"{error.marked}{who}") from None
 
 
 def check_wanted(wanted: Wanted, cluster: Cluster) -> None:
@@ -208,7 +209,9 @@ def check_wanted(wanted: Wanted, cluster: Cluster) -> None:
             raise InputError(f"what {param(name)} does on several Macs is not known; leave it out")
 
 
-def judge_together(model: Model, cluster: Cluster, engine: ClusterEngine, wanted: Wanted) -> ClusterJudge:
+def judge_together(
+    model: Model, cluster: Cluster, engine: ClusterEngine, wanted: Wanted, quant: Quant | None = None
+) -> ClusterJudge:
     """Return who answers for a model on these Macs; raise InputError, saying who can, where the engine cannot."""
     start, count = wanted.starts[engine.runtime], len(cluster.machines)
     settings = start.runtime.settings(context_of(start.context, model), {**start.chosen, **start.typed})
@@ -216,10 +219,35 @@ def judge_together(model: Model, cluster: Cluster, engine: ClusterEngine, wanted
         raise InputError(f"mlx-lm and exo split the text model only; leave out {param('vision')}")
     shares = _shares(wanted.tensor_split, engine, count)
     split = wanted.split or _first_split(engine, model, count)
+    asked = Asked(model, cluster, settings, split, wanted.options, shares, wanted.app)
     reason = engine.why_not(model, split, count)
     if reason:
-        raise InputError(f"{model.name}: {reason}{_who_can(model, engine, count, split)}")
-    return ClusterJudge(Asked(model, cluster, settings, split, wanted.options, shares, wanted.app), engine)
+        divides = _any if quant is None else _divides(asked, engine, quant)
+        raise InputError(f"{model.name}: {reason}{_who_can(model, engine, count, split, divides)}")
+    return ClusterJudge(asked, engine)
+
+
+Divides = Callable[[ClusterEngine, str], bool]
+
+
+def _any(engine: ClusterEngine, split: str) -> bool:
+    """Return True: of the weights nothing is known."""
+    return True
+
+
+def _divides(asked: Asked, refusing: ClusterEngine, quant: Quant) -> Divides:
+    """Return whether other engines of the same runtime can split these weights; those of another take other files."""
+
+    def divides(engine: ClusterEngine, split: str) -> bool:
+        if engine.runtime != refusing.runtime:
+            return True
+        try:
+            weights = quant.weights(asked.model, asked.options)
+        except InputError:
+            return True
+        return not engine.why_not_weights(asked._replace(split=split), weights)
+
+    return divides
 
 
 def _first_split(engine: ClusterEngine, model: Model, count: int) -> str:
@@ -227,12 +255,13 @@ def _first_split(engine: ClusterEngine, model: Model, count: int) -> str:
     return next((split for split in engine.splits if not engine.why_not(model, split, count)), engine.splits[0])
 
 
-def _who_can(model: Model, refusing: ClusterEngine, count: int, tried: str) -> str:
+def _who_can(model: Model, refusing: ClusterEngine, count: int, tried: str, divides: Divides) -> str:
     """Return which engines can split the model, as the end of a sentence."""
     ways = []
     for engine in clusters.engines():
         for split in engine.splits:
-            if not engine.why_not(model, split, count) and (engine, split) != (refusing, tried):
+            is_other = (engine, split) != (refusing, tried)
+            if is_other and not engine.why_not(model, split, count) and divides(engine, split):
                 how = f"{param('split')} {split}"
                 if engine.name == EXO:
                     how = f"{param('runtime')} {EXO} {how}"
