@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deployfit.basis import Basis
 from deployfit.errors import InputError
 from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.hardware.gpu_limit import GENERATIONS, LimitRow, default_limit
@@ -18,6 +19,7 @@ from deployfit.measured.subject import engines
 from deployfit.models import Model
 from deployfit.quants.weights import Options, Quant
 from deployfit.runtimes import registry
+from deployfit.runtimes.runtime import DEVICE
 from deployfit.units import GIB, MIB
 from deployfit.values import NamedTuple
 
@@ -95,22 +97,31 @@ def _has_params(params: int, blueprint: Blueprint) -> bool:
 
 
 def find_quant_of(log: EngineLog, model: Model, find: FindQuant, publishers: Sequence[str]) -> QuantFound:
-    """Return the quant of a log: whose file has the size that was logged, among those of its name."""
+    """Return the quant of a log, among those of its name: whose file has the size that was logged, exact ones first.
+
+    Where the file's size is not said, the GPU's weights are taken for it: most of a mapping.
+    """
     names = _quant_names(log, publishers)
-    size = log.part("file_tensors")
+    file = log.part("file_tensors")
+    size = file or log.part("weights", DEVICE)
     known: list[Quant] = []
+    alike: Quant | None = None
     for name in names:
         try:
             quant = find(name, log.runtime)
         except InputError:
             continue
-        sizes = _sizes(quant, model)
+        sizes, basis = _sizes(quant, model)
         if not sizes:
             continue
         known.append(quant)
         if size and any(size.figure.holds(total) for total in sizes):
-            return QuantFound(quant)
-    if known and not size:
+            if basis is Basis.EXACT:
+                return QuantFound(quant)
+            alike = alike or quant
+    if alike:
+        return QuantFound(alike)
+    if known and not file:
         return QuantFound(known[0])
     if known:
         return QuantFound(known[0], f"no file of {model.name} that is known as {names[0]} has the size that was logged")
@@ -132,16 +143,17 @@ def _quant_names(log: EngineLog, publishers: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _sizes(quant: Quant, model: Model) -> list[int]:
-    """Return the bytes of all tensors that a file of it may hold: without and with its MTP layers."""
-    sizes = []
+def _sizes(quant: Quant, model: Model) -> tuple[list[int], Basis]:
+    """Return the bytes of all tensors that a file may hold, without and with its MTP layers, and how they are known."""
+    sizes, basis = [], Basis.ASSUMED
     for options in (Options(), Options(mtp=True)):
         try:
             weights = quant.weights(model, options)
         except InputError:
             continue
         sizes += [weights.text_bytes, weights.text_bytes + weights.mtp_bytes]
-    return sizes
+        basis = weights.basis if weights.basis is Basis.EXACT else basis
+    return sizes, basis
 
 
 def find_mac_of(log: EngineLog, macs: Sequence[MacRow], limits: Sequence[LimitRow]) -> Mapping[str, str]:
