@@ -172,6 +172,10 @@ WORDS = [
         ("fit", "Qwen", "3.5", "27B", "--mac", "32"),
         "a name with spaces needs quotes: deployfit fit 'Qwen 3.5 27B'; see",
     ),
+    (
+        ("fit", "hf.co/unsloth/GLM-4.7-GGUF:UD-Q2_K_XL", "--mac", "32"),
+        "GLM-4.7-355B is known; the file itself: deployfit fit hub:unsloth/GLM-4.7-GGUF --file '*UD-Q2_K_XL*'",
+    ),
     (("fit", "Qwen3.5-27B", "--quant", "DWQ", "--mac", "32"), "no recipe 'DWQ'; there is mlx-community:4bit-DWQ"),
     (("no\x1b\npe",), r"no command 'no\x1b\npe'; known: fit, plan, "),
     (("--nope",), "see deployfit --help"),

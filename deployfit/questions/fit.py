@@ -149,9 +149,10 @@ def fit(
                 raise InputError(f"{param(name)} is for hub:OWNER/NAME, a file or a folder; leave it out")
         found, said = model_and_file(model, catalog)
         if not names and any(said[1:]):
-            from deployfit.questions.said import said_quant, with_files, without_file
+            from deployfit.questions.said import check_known, said_quant, with_files, without_file
 
             names = said_quant(found, said)
+            check_known(found, names, model)
             said = without_file(said, names) if names else with_files(found, said)
         about = about_name(said)
         publisher = publisher or (said.publisher if not names else None)

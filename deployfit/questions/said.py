@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from deployfit.errors import InputError
 from deployfit.lookup import find_quant
 from deployfit.models import Model
-from deployfit.parameters import param
-from deployfit.quants.weights import GGUF
-from deployfit.questions.resolve import own_alike
+from deployfit.parameters import option, param
+from deployfit.quants.weights import GGUF, Options
+from deployfit.questions.resolve import known_or_alike, own_alike
 from deployfit.runtimes import registry
 from deployfit.words.named import Named
 
@@ -32,6 +32,24 @@ def said_quant(model: Model, said: Named) -> list[str]:
     except InputError:
         own = own_alike(said.quant or "", said.format or GGUF)
         return [own.name] if own else []
+
+
+def check_known(model: Model, names: Sequence[str], text: str) -> None:
+    """Raise InputError for a file of a repository of which nothing is known here, with how to ask the Hub about it."""
+    from deployfit.words.references import reference
+
+    repository = reference(text).repository
+    for name in names if repository else ():
+        quant = known_or_alike(find_quant(name), model)
+        try:
+            quant.weights(model, Options())
+        except InputError as error:
+            recipe = name.rpartition(":")[2]
+            is_typed = quant.format == GGUF and recipe.casefold() in text.casefold()
+            file = f" {option('file')} '*{recipe}*'" if is_typed else ""
+            raise InputError(
+                f"{error.marked.partition(';')[0]}; the file itself: deployfit fit hub:{repository}{file}"
+            ) from None
 
 
 def without_file(said: Named, names: Sequence[str]) -> Named:
