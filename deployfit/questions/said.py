@@ -38,17 +38,17 @@ def check_known(model: Model, names: Sequence[str], text: str) -> None:
     """Raise InputError for a file of a repository of which nothing is known here, with how to ask the Hub about it."""
     from deployfit.words.references import reference
 
-    repository = reference(text).repository
-    for name in names if repository else ():
+    meant = reference(text)
+    for name in names if meant.repository else ():
         quant = known_or_alike(find_quant(name), model)
         try:
             quant.weights(model, Options())
         except InputError as error:
             recipe = name.rpartition(":")[2]
-            is_typed = quant.format == GGUF and recipe.casefold() in text.casefold()
+            is_typed = quant.format == GGUF and recipe.casefold() in f"{meant.tag} {meant.file}".casefold()
             file = f" {option('file')} '*{recipe}*'" if is_typed else ""
             raise InputError(
-                f"{error.marked.partition(';')[0]}; the file itself: deployfit fit hub:{repository}{file}"
+                f"{error.marked.partition(';')[0]}; the file itself: deployfit fit hub:{meant.repository}{file}"
             ) from None
 
 
