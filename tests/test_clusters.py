@@ -647,6 +647,15 @@ def test_a_plan_for_several_macs_has_the_contexts_of_fit() -> None:
         assert row["mac"] == "2x M4 Max 128 GB"
 
 
+def test_a_plan_for_several_macs_spells_what_it_refuses() -> None:
+    done = run("plan", "Qwen3.5-27B", "--quant", "Q4_K_M", "--mac", "2x 64", "--mtp")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "deployfit: what --mtp does on several Macs is not known; leave it out\n",
+    )
+    assert "left out: --kv-bits: " in run("plan", "DeepSeek-V3", "--mac", "2x 512", "--quant", "4bit").stdout
+
+
 def test_a_sweep_of_several_macs_has_the_rows_of_fit() -> None:
     contexts, macs, types = ["8k", "64k"], ["2x M4 Max 64", "M4 Max 128"], ["f16", "q8_0"]
     swept = sweep("Qwen3.5-122B-A10B", "Q4_K_M", mac=macs, context=contexts, kv_type=types)

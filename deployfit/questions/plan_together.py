@@ -10,7 +10,7 @@ from deployfit.errors import InputError
 from deployfit.models import Model
 from deployfit.parameters import param
 from deployfit.quants.weights import Options, Quant
-from deployfit.questions.cluster import Wanted, cluster_of, judge_together
+from deployfit.questions.cluster import Wanted, check_wanted, cluster_of, judge_together
 from deployfit.questions.resolve import start_of
 from deployfit.questions.several import Together
 from deployfit.runtimes import registry
@@ -36,10 +36,11 @@ def plan_together(
     judges, refusals = [], []
     for typed in registry.runtime(runtime).planned:
         wanted = Wanted({runtime: start_of(None, runtime, None, typed)}, options)
+        check_wanted(wanted, cluster)
         try:
             judges.append(judge_together(model, cluster, engine, wanted))
         except InputError as error:
-            refusals.append(str(error))
+            refusals.append(error.marked)
     if not judges:
         raise InputError(refusals[0])
     rows = []
@@ -47,7 +48,7 @@ def plan_together(
         try:
             weights = judges[0].weights(quant)
         except InputError as error:
-            refusals.append(str(error))
+            refusals.append(error.marked)
             continue
         contexts = tuple(judge.max_context(judge.engine.division(judge.asked, weights)) for judge in judges)
         rows.append(PlanRow(weights, contexts, None))
