@@ -81,7 +81,8 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
             yield Code("Serve it", step.server)
         yield Code("Run it", step.command, step.address)
         yield Bullets("Set in it", step.settings)
-    yield Bullets("Note", [*_about_ollama(answer), *answer.notes])
+    limit = answer.run.machine.limit.note  # it stands beside the limit already
+    yield Bullets("Note", [*_about_ollama(answer), *(note for note in answer.notes if not (limit and limit in note))])
     yield Bullets("Not counted", answer.left_out)
 
 
