@@ -22,7 +22,7 @@ from deployfit.runtimes.mlx.caches import (
 from deployfit.runtimes.mlx.prefill import peak_bytes, prefill_upper_bytes, scores_bytes
 from deployfit.runtimes.mlx.settings import COLUMNS, DEFAULT_PREFILL_STEP, FORMATS, NAME, MlxSettings, settings_of
 from deployfit.runtimes.runtime import DraftModel, MemoryPart
-from deployfit.units import MIB, gb, gib
+from deployfit.units import gb, gib
 
 if TYPE_CHECKING:
     from deployfit.vision.largest import LargestImage
@@ -219,8 +219,8 @@ class Mlx:
         notes = []
         if weights_bytes > limit_bytes * WARNED_SHARE // 100:
             notes.append(
-                f"mlx-lm warns that a model of {weights_bytes // MIB} MB is close to the maximum recommended"
-                f" size of {limit_bytes // MIB} MB and can be slow"
+                f"mlx-lm warns of weights of {gib(weights_bytes)} GiB where Metal recommends at most"
+                f" {gib(limit_bytes)} GiB: it can be slow"
             )
         if total_bytes > limit_bytes:
             notes.append(
