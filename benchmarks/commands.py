@@ -18,7 +18,7 @@ from pathlib import Path
 from cold_start import COMMANDS, seconds
 
 ROOT = Path(__file__).resolve().parent.parent
-LOG = ROOT / "tests" / "data" / "logs" / "cuda-qwen3.6-35b-a3b.log"
+LOG = ROOT / "tests" / "data" / "logs" / "metal-b8999-qwen3.5-9b.log"
 RUNS = 11
 SLOWER = 1.10
 
@@ -27,7 +27,7 @@ ASKED: Mapping[str, Sequence[str]] = {
     "macs": ["macs"],
     "here": ["here", "--mac", "32"],
     "verify": ["verify", str(LOG)],
-    "contribute": ["contribute", str(LOG), "--mac", "M4 Max 64"],
+    "contribute": ["contribute", str(LOG)],
     "schema": ["schema", "fit"],
     "--help": ["--help"],
 }
