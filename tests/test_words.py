@@ -571,6 +571,7 @@ def test_macs_as_the_system_prints_them() -> None:
     for text in (
         "Model Name: MacBook Pro Model Identifier: Mac16,5 Chip: Apple M4 Max Memory: 64 GB",
         "Apple M4 Max chip with 16\u2011core CPU, 40\u2011core GPU, 16\u2011core Neural Engine, 64GB unified memory",
+        "MacBook Pro (16-inch, 2024) Apple M4 Max @ 4.52 GHz (16 CPU cores, 40 GPU cores) 64.00 GB LPDDR5X",
         *("Mac16,5 (M4 Max, 64GB)", "M4 Max 16c/40c 64GB", "M4 Max with 64 gigs", "M4 Max, hw.memsize: 68719476736"),
     ):
         assert mac(text) == Mac("M4 Max", 64 * GIB), text

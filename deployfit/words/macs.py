@@ -40,6 +40,8 @@ _FILLING = {
     *("model", "name", "identifier", "hw", "ram", "memory", "memsize", "unified", "core", "cores", "c", "cpu", "gpu"),
     *("neural", "engine", "tb", "ssd", "storage", "disk", "mid", "late", "early"),
 }
+# What programs say of a Mac that no answer needs: the kind of its memory, its clock, the architecture.
+_ASIDE = r"\b(?:lpddr[0-9]x?|arm64)\b|@? ?\b[0-9]\.[0-9]+ ?ghz\b|(?<=[0-9])\.0+(?= ?gi?b)"
 _BYTES = r"(?<![0-9])[0-9]{10,13}(?![0-9])"  # as `sysctl hw.memsize` prints it
 
 
@@ -139,7 +141,7 @@ def _said(text: str, macs: Sequence[MacRow], identifiers: Identifiers) -> _Said:
     typed = cleaned(re.sub(_INCHES, " inch ", _unquoted(text))).casefold()
     if len(typed) > LONGEST or not (typed.isprintable() and typed.isascii()):
         raise _not_understood(text)
-    typed = re.sub(_BYTES, lambda found: _in_gib(found[0]), typed)
+    typed = re.sub(_BYTES, lambda found: _in_gib(found[0]), re.sub(_ASIDE, "", typed))
     chip, rest = _identified(typed, identifiers)
     tokens = _tokens(rest)
     if chip:
