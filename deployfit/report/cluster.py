@@ -20,6 +20,7 @@ from deployfit.report.document import (
     Table,
     of_rows,
 )
+from deployfit.report.fit import size_of_file
 from deployfit.report.fit_rows import EXTRA_COLUMNS, SCHEMA, TONES, all_columns, part_row, speed_columns
 from deployfit.runtimes.runtime import HOST
 from deployfit.units import gb, gib
@@ -155,7 +156,7 @@ def _one(fit: ClusterFit, *, explained: bool = False) -> Iterable[Block]:
     yield _heading(fit)
     weights = answer.weights
     yield Statement(
-        f" {weights.recipe}, {gb(weights.file_bytes, 1)} GB to download", _sentence(answer), TONES[answer.verdict]
+        f" {weights.recipe}, {size_of_file(answer.quant, weights)}", _sentence(answer), TONES[answer.verdict]
     )
     yield _machines(answer)
     if explained:

@@ -29,6 +29,7 @@ from deployfit.verdict import RUNS, Answer, Run, Verdict
 
 if TYPE_CHECKING:
     from deployfit.answers import Fit
+    from deployfit.quants.weights import Quant, Weights
     from deployfit.speed import Rate
 
 BEYOND_THE_LIMIT = "speeds are those within the GPU limit; beyond it the Mac swaps and is far slower, or refuses"
@@ -68,7 +69,7 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
     weights = answer.weights
     yield heading_of(answer)
     yield Statement(
-        f" {weights.recipe}, {_size_of_file(answer)}",
+        f" {weights.recipe}, {size_of_file(answer.quant, answer.weights)}",
         verdict_sentence(answer),
         TONES[answer.verdict],
     )
@@ -86,10 +87,10 @@ def _one(fit: Fit, *, explained: bool) -> Iterable[Block]:
     yield Bullets("Not counted", answer.left_out)
 
 
-def _size_of_file(answer: Answer) -> str:
+def size_of_file(quant: Quant, weights: Weights) -> str:
     """Return how large the file is, and whether it is to be downloaded, made, or here."""
-    size, name = f"{gb(answer.weights.file_bytes, 1)} GB", answer.quant.name
-    if answer.quant.publisher or name.startswith(ON_THE_HUB):
+    size, name = f"{gb(weights.file_bytes, 1)} GB", quant.name
+    if quant.publisher or name.startswith(ON_THE_HUB):
         return f"{size} to download"
     return f"{size} on disk" if is_path(name) else f"a file of {size}"
 
