@@ -477,6 +477,18 @@ def test_two_logs_in_one_are_refused(first: str, second: str, said: str) -> None
         read_log("\n".join(texts).splitlines(keepends=True))
 
 
+def test_a_report_for_ci_has_a_case_for_each_figure(tmp_path: Path) -> None:
+    text = (FOLDER / "llama-server-10.log").read_text(encoding="utf-8")
+    changed = tmp_path / "changed.log"
+    changed.write_text(text.replace("KV buffer size =   384.00 MiB", "KV buffer size =   385.00 MiB"), encoding="utf-8")
+    right, wrong = (verify(str(path)).document().cases for path in (FOLDER / "llama-server-10.log", changed))
+    assert {(case.group, bool(case.failure)) for case in right} == {("Qwen3.5-0.8B", False)}
+    assert [case.name for case in right] == [case.name for case in wrong]
+    assert [(case.name, case.failure) for case in wrong if case.failure] == [
+        ("kv_cache", f"predicted {384 * MIB} bytes, logged {385 * MIB}")
+    ]
+
+
 def test_a_log_without_memory_says_how_to_get_one() -> None:
     found = verify(str(FOLDER / "server-quiet.log"))
     assert found.exit_code == 0

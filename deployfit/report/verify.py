@@ -7,7 +7,7 @@ from typing import Any
 
 from deployfit.answers import Compared
 from deployfit.measured.logs.compare import Row, disagreements
-from deployfit.report.document import Block, Bullets, Column, Document, Heading, Statement, Table, Tone, of_rows
+from deployfit.report.document import Block, Bullets, Case, Column, Document, Heading, Statement, Table, Tone, of_rows
 from deployfit.units import four_digits, gib, tps
 
 SCHEMA = "deployfit/verify/1"
@@ -15,7 +15,16 @@ SCHEMA = "deployfit/verify/1"
 
 def verify_document(found: Compared) -> Document:
     """Return a row per model, its parts in bytes."""
-    return of_rows(SCHEMA, [_row(found)], list(_blocks(found)))
+    return of_rows(SCHEMA, [_row(found)], list(_blocks(found)), cases=list(_cases(found)))
+
+
+def _cases(found: Compared) -> Iterable[Case]:
+    """Yield a case for each figure that is judged; those fail that make the exit code 1."""
+    wrong = disagreements(found.rows_by_part)
+    for row in found.rows_by_part:
+        if row.agrees is not None:
+            failure = f"predicted {row.predicted_bytes} bytes, logged {row.logged_bytes}" if row in wrong else ""
+            yield Case(found.asked.get("model", found.log.program), f"{row.name} {row.where}".strip(), failure)
 
 
 def _row(found: Compared) -> dict[str, Any]:

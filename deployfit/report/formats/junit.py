@@ -15,7 +15,9 @@ from deployfit.report.formats import Screen
 def render(document: Document, out: IO[str], screen: Screen) -> None:
     """Write the report; raise InputError for a document that has no cases."""
     if not document.cases:
-        raise InputError(f"{param('format')}: junit is for answers that pass or fail, such as deployfit check")
+        raise InputError(
+            f"{param('format')}: junit is for answers that pass or fail: deployfit check, deployfit verify"
+        )
     failed = sum(bool(case.failure) for case in document.cases)
     name = "deployfit " + document.schema.split("/")[1]
     suite = ElementTree.Element(
