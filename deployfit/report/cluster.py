@@ -36,6 +36,7 @@ def cluster_document(fits: Sequence[ClusterFit], *, shown: Shown = Shown.USUAL, 
     blocks: list[Block] = [Statement(said)] if said and shown is not Shown.BRIEF else []
     if shown is Shown.BRIEF:
         blocks.append(_brief(fits))
+        blocks += [_needed(fit.needed) for fit in fits if fit.needed]
     elif len(fits) == 1:
         blocks += _one(fits[0], explained=shown is Shown.EXPLAINED)
     else:
