@@ -220,6 +220,21 @@ def test_a_name_of_a_file_whose_experts_stay_as_they_are_is_not_that_of_the_quan
         assert row["recipe"] == "ggml-org:MXFP4"
 
 
+def test_what_lost_much_is_no_choice_and_nothing_to_seek_a_way_for(fit_rows: Rows) -> None:
+    """Below 3 bits the cited tests found a large loss: a smaller cache, another model or Mac come before that."""
+    for words in (("Llama-3.3-70B", "--mac", "48"), ("Qwen3.5-27B", "--mac", "8"), ("DeepSeek-V3", "--mac", "256")):
+        rows = [row for row in fit_rows(*words) if row["runtime"] == "llama.cpp"]
+        assert not any(row["choice"] for row in rows)
+        (wanted,) = (row for row in rows if row["advice"])
+        assert 8 * wanted["tensor_bytes"] / models()[wanted["model"]].row.total_params > 3
+        assert all("smaller file" not in advice for advice in wanted["advice"])
+    said = one_line(run("fit", "Llama-3.3-70B", "--mac", "48", "--runtime", "llama.cpp").stdout)
+    assert "What fits lost much in the cited tests, so that none of it is our choice. IQ3_S: what would help:" in said
+    brief = run("fit", "Llama-3.3-70B", "--mac", "48", "--runtime", "llama.cpp", "--brief").stdout
+    assert brief.startswith("needs raised limit")
+    assert "IQ3_S" in brief
+
+
 def test_the_limit_is_among_the_ways_where_raising_it_is_enough(fit_rows: Rows) -> None:
     (row,) = fit_rows("Qwen3.5-27B", "--quant", "Q6_K", "--mac", "32", "--context", "64k")
     assert row["verdict"] == "needs_raised_limit"

@@ -20,6 +20,7 @@ from deployfit.units import GIB
 from deployfit.verdict import Judge, Run, Verdict, verdict_at
 
 MOST_MODELS = 8  # other models that are tried
+LEAST_BITS = 3  # with fewer the cited tests found a large loss, or nothing usable
 
 
 def published_files(model: Model, format_name: str) -> list[Quant]:
@@ -41,6 +42,11 @@ def rank_of(weights: Weights) -> tuple[int, bool]:
     """Return the rank of the evidence about files of so many bits (1 is best), and whether it is of a loss."""
     row = evidence_of(weights, catalogue.rows(BITS))
     return row.rank, row.is_lossy
+
+
+def is_last_resort(weights: Weights) -> bool:
+    """Return whether files of so many bits lost much in the cited tests: below 3 bits."""
+    return nominal_bits(weights) < LEAST_BITS
 
 
 def evidence_about(weights: Weights) -> str:

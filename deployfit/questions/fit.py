@@ -370,20 +370,26 @@ def _on(
             quants = makeable(judge, quants)
         judges = [as_started(judge, each, starts[name]) for each in quants]
         answers = [started.answer(each) for each, started in zip(quants, judges, strict=True)]
-        best, reason = _best(answers, judge.run) if listed else (None, "")
+        best, reason, wanted = _best(answers, judge.run) if listed else (None, "", None)
         for each, started, answer in zip(quants, judges, answers, strict=True):
-            is_asked = not listed or (best is None and each == quants[0])  # of a list where nothing fits the smallest
+            is_asked = not listed or each == wanted
             advice = _advice(answer, started, chosen) if is_asked and answer.verdict is not Verdict.FITS else ()
             fits.append(Fit(answer, advice, reason if best == each else ""))
     return fits
 
 
-def _best(answers: Sequence[Answer], run: Run) -> tuple[Quant | None, str]:
-    """Return the choice among the quants, and why it is; None where none fits."""
-    from deployfit.questions.choices import best_of, evidence_about
+def _best(answers: Sequence[Answer], run: Run) -> tuple[Quant | None, str, Quant | None]:
+    """Return the choice among the quants, smallest first, and why it is; where none is, that for which to seek a way.
 
-    best = best_of(((each.quant, each.weights) for each in answers if each.verdict is Verdict.FITS), run)
-    return (best[0], f"{evidence_about(best[1])}; the largest such file that fits") if best else (None, "")
+    What lost much in the cited tests is neither, unless there is nothing else.
+    """
+    from deployfit.questions.choices import best_of, evidence_about, is_last_resort
+
+    sound = [each for each in answers if not is_last_resort(each.weights)] or answers
+    best = best_of(((each.quant, each.weights) for each in sound if each.verdict is Verdict.FITS), run)
+    if best is None:
+        return None, "", sound[0].quant
+    return best[0], f"{evidence_about(best[1])}; the largest such file that fits", None
 
 
 def _advice(answer: Answer, judge: Judge, chosen: Sequence[Quant]) -> Sequence[Advice]:

@@ -34,6 +34,8 @@ def many(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
         for fit in shown:
             if fit.chosen:
                 yield Statement(f" is our choice: {fit.chosen}.", fit.answer.weights.recipe)
+        if listed and not any(fit.chosen for fit in group) and any(fit.answer.verdict is Verdict.FITS for fit in group):
+            yield Statement("What fits lost much in the cited tests, so that none of it is our choice.")
         for fit in group:
             if fit.advice:
                 yield Ways(f"{fit.answer.weights.recipe}: what would help", advice_lines(fit))
@@ -41,9 +43,9 @@ def many(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
 
 
 def _sensible(fits: Sequence[Fit]) -> list[Fit]:
-    """Return the files around the choice, or where nothing fits the smallest: as many as a person reads."""
+    """Return the files around the choice, or around that for which a way is sought: as many as a person reads."""
     by_size = sorted(fits, key=lambda fit: fit.answer.weights.text_bytes)
-    middle = next((index for index, fit in enumerate(by_size) if fit.chosen), 0)
+    middle = next((index for index, fit in enumerate(by_size) if fit.chosen or fit.advice), 0)
     first = max(0, min(middle - MOST_LISTED // 2, len(by_size) - MOST_LISTED))
     return by_size[first : first + MOST_LISTED]
 
@@ -126,7 +128,7 @@ def _common(fits: Sequence[Fit]) -> Iterable[Block]:
 
 def brief(fits: Sequence[Fit], *, listed: bool) -> Iterable[Block]:
     """Yield a line for each answer, of a list one for the choice."""
-    chosen = [fit for fit in fits if fit.chosen] if listed else []
+    chosen = [fit for fit in fits if fit.chosen or fit.advice] if listed else []
     answers = [fit.answer for fit in chosen or (fits[:1] if listed else fits)]
     several = len({answer.run.machine for answer in answers}) > 1
     has_speed = any(answer.speed for answer in answers)
