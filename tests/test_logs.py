@@ -477,6 +477,24 @@ def test_two_logs_in_one_are_refused(first: str, second: str, said: str) -> None
         read_log("\n".join(texts).splitlines(keepends=True))
 
 
+def test_more_context_than_a_model_was_trained_for_is_counted_as_it_was_logged() -> None:
+    found = verify(str(FOLDER / "made-rpc-qwen3-0.6b-beyond-trained.log"))
+    assert {row.name: row.agrees for row in found.rows_by_part if not row.agrees} == {}
+    assert found.notes == ["81,920 tokens were asked for, the model was trained for 40,960"]
+    assert found.log.settings.context_tokens == 81_920
+
+
+def test_slots_with_caches_of_their_own_have_the_trained_context_each(tmp_path: Path) -> None:
+    text = (FOLDER / "made-rpc-qwen3-0.6b-beyond-trained.log").read_text(encoding="utf-8")
+    apart = text.replace("kv_unified            = true", "kv_unified            = false")
+    path = tmp_path / "apart.log"
+    path.write_text(apart.replace(" 81920 cells,  28 layers,  4/1 seqs", " 20480 cells,  28 layers,  4/4 seqs"))
+    assert text != apart
+    found = verify(str(path))
+    assert (found.asked["context"], found.notes) == ("81920", [])
+    assert {row.name: row.agrees for row in found.rows_by_part}["kv_cache"] is True
+
+
 def test_a_report_for_ci_has_a_case_for_each_figure(tmp_path: Path) -> None:
     text = (FOLDER / "llama-server-10.log").read_text(encoding="utf-8")
     changed = tmp_path / "changed.log"

@@ -58,6 +58,7 @@ LOGITS = {
     SLOTS: "it reserves logits for its slots only, as today's servers do",
 }
 SILENT = "it says nothing of memory; llama.cpp's programs do with --log-verbosity 4"
+WHOLE_WINDOWS = "its layers with a window have room for a whole batch, as those of early builds with windows"
 NO_WINDOWS = "it keeps the whole context in layers with a window, as builds before late May 2025 do"
 
 
@@ -155,7 +156,7 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
         start = _start(log, asked["runtime"], asked.get("context") or "32k", settings)
         model = find_model(asked["model"])
         weights = find_quant(asked["quant"], asked["runtime"]).weights(model, options)
-        run = run_of(model, start, machine, options)
+        run = _as_logged(log, run_of(model, start, machine, options))
         needed = estimate(model, weights, run.runtime, run.settings, options)
     except DeployfitError as error:
         return [*notes, python(error.marked).partition("\n")[0]], Predicted(parts_from_header(log))
@@ -177,12 +178,23 @@ def _predicted(log: EngineLog, asked: Mapping[str, str], notes: list[str]) -> tu
     return notes, Predicted(parts, beside, _speed(run, weights) if "mac" in asked else None, run)
 
 
+def _as_logged(log: EngineLog, run: Run) -> Run:
+    """Return what ran with the context that was logged; more than a model was trained for cannot be asked for."""
+    tokens, settings = log.settings.context_tokens, run.settings
+    if isinstance(settings, LlamaCppSettings) and tokens is not None and tokens > settings.context_tokens:
+        return run._replace(settings=settings.with_context(tokens))
+    return run
+
+
 def _otherwise(run: Run | None) -> Iterator[tuple[str, Sequence[str], Callable[[], Sequence[MemoryPart]]]]:
     """Yield what other builds do: the words for it, which parts differ then, and a function that returns all parts."""
     if run is None or not isinstance(run.settings, LlamaCppSettings):
         return
     other = ALL if run.settings.outputs == SLOTS else SLOTS
     yield LOGITS[other], ("compute",), partial(_running, run, run.settings._replace(outputs=other))
+    batch = run.settings.largest_batch
+    if batch > run.settings.ubatch:
+        yield WHOLE_WINDOWS, ("kv_cache", "context"), partial(_running, run, run.settings._replace(ubatch=batch))
     if not run.settings.swa_full:
         yield NO_WINDOWS, ("kv_cache", "context"), partial(_running, run, run.settings._replace(swa_full=True))
 

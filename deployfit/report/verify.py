@@ -36,7 +36,7 @@ def _row(found: Compared) -> dict[str, Any]:
         "program": found.log.program,
         "version": found.log.version or None,
         "mac": asked.get("mac"),
-        "context_tokens": int(asked["context"]) if "context" in asked else None,
+        "context_tokens": found.log.settings.context_tokens,
         "agrees": not disagreements(found.rows_by_part),
         "parts": [
             {

@@ -184,6 +184,12 @@ def find_mac_of(log: EngineLog, macs: Sequence[MacRow], limits: Sequence[LimitRo
     return asked
 
 
+def _most_context(log: EngineLog, model: Model) -> int:
+    """Return the longest context that can be asked for: the trained one, for each sequence with a cache of its own."""
+    own = log.settings.parallel if log.runtime == "llama.cpp" and log.settings.kv_unified is False else 1
+    return model.blueprint.trained_context * (own or 1)
+
+
 def _drafter(log: EngineLog, models: Mapping[str, Model], find: FindQuant, publishers: Sequence[str]) -> str:
     """Return the model that drafts with its quant, "" if one of them is not known."""
     alone = log._replace(model=log.drafter, parts=())
@@ -264,13 +270,11 @@ def question_of(
             asked["quant"] = quant.quant.name
         if quant.reason:
             notes.append(quant.reason)
-        trained = found.model.blueprint.trained_context
-        if log.settings.context_tokens is not None:
-            asked["context"] = str(min(log.settings.context_tokens, trained))
-            if log.settings.context_tokens > trained:
-                notes.append(
-                    f"{log.settings.context_tokens:,} tokens were asked for, the model was trained for {trained:,}"
-                )
+        tokens, most = log.settings.context_tokens, _most_context(log, found.model)
+        if tokens is not None:
+            asked["context"] = str(min(tokens, most))
+            if tokens > most:
+                notes.append(f"{tokens:,} tokens were asked for, the model was trained for {most:,}")
     if log.settings.draft == "mtp":
         asked["mtp"] = "true"
     elif drafter := _drafter(log, models, find, publishers):

@@ -92,6 +92,8 @@ def _settings(reader: Reader, load: Load | None, context: Context | None) -> Log
     server = reader.server
     parallel = _number(logged.get("n_seq_max")) or _number(server.get("n_slots"))
     unified = logged.get("kv_unified") or server.get("kv_unified")
+    if unified is None and context and context.caches and parallel and parallel > 1:
+        unified = str(all(cache.streams == 1 for cache in context.caches)).lower()  # what builds of 2025 do not say
     tokens = _number(logged.get("n_ctx"))
     slot = _number(server.get("n_ctx_slot"))
     if tokens is None and slot and parallel and unified:
