@@ -235,6 +235,17 @@ def test_what_lost_much_is_no_choice_and_nothing_to_seek_a_way_for(fit_rows: Row
     assert "IQ3_S" in brief
 
 
+def test_a_context_that_nobody_typed_is_no_longer_than_the_trained_one(fit_rows: Rows) -> None:
+    rows = {row["runtime"]: row["context_tokens"] for row in fit_rows("Phi-4", "--quant", "Q4_K_M,4bit", "--mac", "32")}
+    assert rows == {"llama.cpp": 32_768, "mlx": 16_384}  # of four sequences, of one
+    refused = run("fit", "Phi-4", "--quant", "4bit", "--mac", "32", "--context", "32k")
+    assert "--context: 32,768 tokens; choose from 1 to the trained 16,384" in refused.stderr
+
+
+def test_a_list_of_which_one_engine_makes_nothing(fit_rows: Rows) -> None:
+    assert {row["runtime"] for row in fit_rows("Phi-4", "--imatrix", "--mac", "32")} == {"llama.cpp"}
+
+
 def test_the_limit_is_among_the_ways_where_raising_it_is_enough(fit_rows: Rows) -> None:
     (row,) = fit_rows("Qwen3.5-27B", "--quant", "Q6_K", "--mac", "32", "--context", "64k")
     assert row["verdict"] == "needs_raised_limit"

@@ -388,7 +388,7 @@ def _best(answers: Sequence[Answer], run: Run) -> tuple[Quant | None, str, Quant
     sound = [each for each in answers if not is_last_resort(each.weights)] or answers
     best = best_of(((each.quant, each.weights) for each in sound if each.verdict is Verdict.FITS), run)
     if best is None:
-        return None, "", sound[0].quant
+        return None, "", sound[0].quant if sound else None
     return best[0], f"{evidence_about(best[1])}; the largest such file that fits", None
 
 

@@ -217,8 +217,8 @@ def context_of(text: str, model: Model) -> int:
 class Start(NamedTuple):
     """How a runtime is started: the application, its settings with what was typed among them, and the context.
 
-    `context` is a text, or the application's rule for one. `typed` is what was typed, `chosen` what the application
-    chooses beside it.
+    `context` is a text, or the application's rule for one; `is_asked`: it was typed. `typed` is what was typed,
+    `chosen` what the application chooses beside it.
     """
 
     app: App
@@ -226,6 +226,7 @@ class Start(NamedTuple):
     context: str
     typed: Mapping[str, str]
     chosen: Mapping[str, str]
+    is_asked: bool = True
 
 
 WITH_TOWER = "if the model has one"  # of vision: files of the application have the tower in them
@@ -244,9 +245,8 @@ def start_of(app: str | None, runtime: str, context: str | None, typed: Mapping[
     check_typed(found, list(own))
     chosen = defaults_of(found, catalogue.rows(DEFAULTS), own)
     usual = chosen.pop("context", DEFAULT_CONTEXT)
-    if context is None:
-        context = usual if app is not None else DEFAULT_CONTEXT
-    return Start(found, registry.runtime(runtime), context, own, chosen)
+    meant = context or (DEFAULT_CONTEXT if app is None else usual)
+    return Start(found, registry.runtime(runtime), meant, own, chosen, is_asked=context is not None)
 
 
 def app_named(text: str) -> str:
@@ -313,6 +313,9 @@ def run_of(model: Model, start: Start, machine: Machine, options: Options) -> Ru
     settings = settings_of(start, tokens)
     if start.app.context_of_slot:
         settings = settings.with_context(tokens * start.runtime.sequences(settings))
+    most = model.blueprint.trained_context * start.runtime.sequences(settings)
+    if not start.is_asked and settings.context_tokens > most:
+        settings = settings.with_context(most)
     _check_drafting(model, start, options)
     return Run(model, start.runtime, settings, machine, options, start.typed, start.app, start.chosen)
 
