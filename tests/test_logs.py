@@ -495,6 +495,20 @@ def test_slots_with_caches_of_their_own_have_the_trained_context_each(tmp_path: 
     assert {row.name: row.agrees for row in found.rows_by_part}["kv_cache"] is True
 
 
+def test_what_a_log_shows_of_other_caches_and_drafts_is_named(tmp_path: Path) -> None:
+    text = (FOLDER / "made-rpc-qwen3-draft-model.log").read_text(encoding="utf-8")
+    before, after = text.split("loading draft model")
+    packed = after.replace("896.00", "476.00").replace("K (f16):  448", "K (q8_0):  238").replace("V (f16)", "V (q8_0)")
+    path = tmp_path / "other.log"
+    path.write_text(before + "loading draft model" + packed, encoding="utf-8")
+    found = verify(str(path))
+    (row,) = [row for row in found.rows_by_part if not row.agrees]
+    assert (row.name, row.reason) == ("draft_kv_cache", "its types are q8_0/q8_0, as -ctkd and -ctvd choose them")
+    assert (found.exit_code, row.predicted_bytes, row.logged_bytes) == (0, 896 * MIB, 476 * MIB)
+    path.write_text(before + "loading draft model" + packed.replace("476.00", "477.00"), encoding="utf-8")
+    assert verify(str(path)).exit_code == 1
+
+
 def test_a_report_for_ci_has_a_case_for_each_figure(tmp_path: Path) -> None:
     text = (FOLDER / "llama-server-10.log").read_text(encoding="utf-8")
     changed = tmp_path / "changed.log"

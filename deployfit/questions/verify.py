@@ -41,7 +41,7 @@ from deployfit.quants import shelf
 from deployfit.quants.weights import Options, Weights
 from deployfit.questions.question import Answered, Question
 from deployfit.questions.resolve import Start, find_model, machine_of, run_of, speeds_of, start_of
-from deployfit.runtimes.llamacpp.settings import ALL, NO_METAL, SLOTS, LlamaCppSettings
+from deployfit.runtimes.llamacpp.settings import ALL, DEFAULT_UBATCH, NO_METAL, SLOTS, LlamaCppSettings
 from deployfit.runtimes.runtime import MemoryPart
 from deployfit.speed import Speed
 from deployfit.values import NamedTuple
@@ -244,10 +244,9 @@ def _start(log: EngineLog, runtime: str, context: str, settings: Mapping[str, st
         is_metal = log.mac.device in ("Metal", "")
         metal = generation_of(log.build, catalogue.rows(METAL_GENERATIONS)) if is_metal else NO_METAL
         start = start._replace(chosen={**start.chosen, "metal": metal})
-    said = log.settings
-    if said.outputs_max and said.parallel and "outputs" in start.chosen:
-        slots = said.outputs_max <= said.parallel * (1 + (said.draft_max or 0))
-        start = start._replace(chosen={**start.chosen, "outputs": SLOTS if slots else ALL})
+    outputs, micro = log.settings.outputs_max, log.settings.ubatch or DEFAULT_UBATCH
+    if outputs and "outputs" in start.chosen:
+        start = start._replace(chosen={**start.chosen, "outputs": SLOTS if outputs < micro else ALL})
     return start._replace(typed=settings)
 
 

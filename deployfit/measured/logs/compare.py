@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deployfit.basis import Basis
+from deployfit.formats.ggml import TENSOR_TYPES
 from deployfit.measured.logs.causes import Cause, reason_for
 from deployfit.measured.logs.log import EngineLog, Figure, LoggedPart, LoggedSpeed, added
 from deployfit.measured.logs.placement import Stored, held
-from deployfit.runtimes.runtime import DEVICE, MemoryPart
+from deployfit.runtimes.runtime import DEVICE, HOST, MemoryPart
 from deployfit.speed import Rate
 from deployfit.values import NamedTuple
 
@@ -29,6 +30,8 @@ SUMS: Mapping[str, Sequence[str]] = {
 }
 WHOLE = ("peak", "footprint")  # all that is there at the start, with the working memory
 SPLIT = ("compute", "draft_compute")  # device and host are figures of their own
+F16_BYTES = 2
+LEAST_MICRO_BATCH = 512  # fewer rows of logits are those of slots and drafts
 ALIKE = 10  # a tower of the same type is no tenth larger or smaller
 HEADERS_BYTES, HEADERS_BYTES_PER_TOKEN = 2048, 24  # of a checkpoint: what is in it, and of which tokens
 LEAST_SPEED_TOKENS = 16  # a shorter answer says nothing of speed
@@ -206,6 +209,8 @@ def _reason(log: EngineLog, name: str, figure: Figure, said: bool, predicted: in
     devices = [part for part in log.parts if part.name == name and part.where == DEVICE]
     if name in SPLIT and len(devices) > 1:
         return f"it ran on {len(devices)} devices, each with buffers of its own"
+    if name == "compute" and (reason := _other_graph(log)):
+        return reason
     if name == "checkpoint" and 0 < figure.nbytes - predicted <= _headers_bytes(log):
         return "it has headers too, and some bytes for each token so far"
     one = _checkpoint(log, parts) or 0
@@ -213,11 +218,33 @@ def _reason(log: EngineLog, name: str, figure: Figure, said: bool, predicted: in
         states = round(figure.nbytes / one)
         if figure.holds(states * one):
             return f"it keeps {states} states of a sequence each"
+    if name == "draft_kv_cache" and (kinds := _other_types(log, figure, predicted)):
+        return f"its types are {kinds}, as -ctkd and -ctvd choose them"
     if name == "vision" and abs(figure.nbytes - predicted) > predicted // ALIKE:
         return "the tower's file is in another type than F16 or BF16"
     if name == "footprint" and figure.nbytes < predicted:
         return "the prediction is an upper bound: MLX gives buffers back when memory is short"
     return ""
+
+
+def _other_graph(log: EngineLog) -> str:
+    """Return what of the log's settings is none of ours and makes another graph; "" if nothing does."""
+    outputs, slots, cache = log.settings.outputs_max or 0, log.settings.parallel or 0, log.part("kv_cache")
+    if slots and slots < outputs < LEAST_MICRO_BATCH and not log.settings.draft:
+        return f"it has room for the logits of {outputs} tokens: something drafts that is no model"
+    if cache and cache.where == HOST and log.mac.device not in ("CPU", "") and log.settings.offloaded:
+        return "its caches are in ordinary memory (--no-kv-offload)"
+    return ""
+
+
+def _other_types(log: EngineLog, figure: Figure, predicted: int) -> str:
+    """Return the types of the draft's cache, if it would have the predicted size in F16; "" otherwise."""
+    part = log.part("draft_kv_cache")
+    types = [TENSOR_TYPES.get(kind.upper()) for kind in (part.stored or ())] if part else []
+    if part is None or not types or None in types:
+        return ""
+    widths = [kind.nbytes(kind.block_size) / kind.block_size / F16_BYTES for kind in types if kind]
+    return "/".join(part.stored or ()) if figure.holds(round(predicted * sum(widths) / len(widths))) else ""
 
 
 def _headers_bytes(log: EngineLog) -> int:

@@ -69,6 +69,7 @@ class LoggedPart(NamedTuple):
     `mapped`: it is a file's mapping, which another mapping of the same file may overlap. `repacked`: it is a second
     copy of weights, in the order of the CPU's kernels. `said`: it is the program's own estimate. `again`: what other
     lines say of it, where that is something else. `tokens`: of a context checkpoint, the tokens so far.
+    `stored`: of a KV cache, the types of keys and values.
     """
 
     name: str
@@ -79,6 +80,7 @@ class LoggedPart(NamedTuple):
     said: bool = False
     again: Figure | None = None
     tokens: int = 0
+    stored: tuple[str, str] | None = None
 
 
 class LoggedSpeed(NamedTuple):

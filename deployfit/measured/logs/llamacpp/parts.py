@@ -55,7 +55,8 @@ def _context_parts(context: Context, prefix: str) -> list[LoggedPart]:
         figure = added(sizes) if sizes else allocated
         where = HOST if buffers and all(map(is_host, buffers)) else DEVICE
         again = allocated if allocated.nbytes and not figure.like(allocated) else None
-        parts.append(LoggedPart(f"{prefix}{name}", figure, where, again=again))
+        stored = context.cache_types if kind == "KV" else None
+        parts.append(LoggedPart(f"{prefix}{name}", figure, where, again=again, stored=stored))
     for device, figure in context.buffers["compute"].items():
         parts.append(LoggedPart(f"{prefix}compute", figure, HOST if is_host(device) else DEVICE))
     for figure in context.buffers["output"].values():
