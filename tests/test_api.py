@@ -172,6 +172,12 @@ def test_a_single_answer_is_a_line_and_numbers_may_be_whole_floats() -> None:
             ask("Qwen3.5-27B", "Q4_K_M", contex="8k")
 
 
+@pytest.mark.parametrize("model", ["LFM2-1.2B", "LFM2-8B-A1B"])
+def test_convolutions_stay_as_they_are_in_checkpoints_for_servers(model: str) -> None:
+    rows = {row["quant"]: row["tensor_bytes"] for row in deployfit.list_quants(model).rows()}
+    assert rows["GPTQ-Int4"] < rows["FP8"] < 0.6 * rows["bf16"]
+
+
 def test_a_name_that_says_a_file_is_that_file_in_every_question() -> None:
     for name, recipe in (
         ("unsloth/Qwen3.5-27B-GGUF:Q4_K_M", "unsloth:Q4_K_M"),

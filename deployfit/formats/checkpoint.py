@@ -172,7 +172,8 @@ def _stored_as(source: Source, recipe: CheckpointRecipe, name: str, stack: Seque
 
 
 def _scheme(recipe: CheckpointRecipe, name: str, tensor: Tensor) -> str:
-    if len(tensor.shape) < 2:
+    is_convolution = len(tensor.shape) > 2 and EXPERT not in name and tensor.role not in EXPERT_NAMES
+    if len(tensor.shape) < 2 or is_convolution:
         return SOURCE
     return next((scheme for pattern, scheme in recipe.rules if fnmatchcase(name, pattern)), SOURCE)
 
