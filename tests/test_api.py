@@ -175,7 +175,7 @@ def test_a_single_answer_is_a_line_and_numbers_may_be_whole_floats() -> None:
 @pytest.mark.parametrize("model", ["LFM2-1.2B", "LFM2-8B-A1B"])
 def test_convolutions_stay_as_they_are_in_checkpoints_for_servers(model: str) -> None:
     rows = {row["quant"]: row["tensor_bytes"] for row in deployfit.list_quants(model).rows()}
-    assert rows["GPTQ-Int4"] < rows["FP8"] < 0.6 * rows["bf16"]
+    assert 0.5 * rows["bf16"] < rows["FP8"] < 0.6 * rows["bf16"]
 
 
 def test_a_name_that_says_a_file_is_that_file_in_every_question() -> None:
