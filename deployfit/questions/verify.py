@@ -20,6 +20,7 @@ from deployfit.lookup import find_quant
 from deployfit.measured.logs.causes import CAUSES
 from deployfit.measured.logs.compare import (
     NOTHING,
+    SPLIT,
     Beside,
     Row,
     SpeedRow,
@@ -82,7 +83,7 @@ class Verified(Answered):
         rows = compare(log, predicted.parts, catalogue.rows(CAUSES), predicted.beside)
         for reason, names, parts in _otherwise(predicted.run):
             if any(row.agrees is False and row.name in names for row in rows):
-                rows = explained(rows, log, parts(), reason)
+                rows = explained(rows, log, parts(), names, reason)
         self.rows_by_part: list[Row] = rows
         speed = predicted.speed
         self.speeds: list[SpeedRow] = (
@@ -191,7 +192,8 @@ def _otherwise(run: Run | None) -> Iterator[tuple[str, Sequence[str], Callable[[
     if run is None or not isinstance(run.settings, LlamaCppSettings):
         return
     other = ALL if run.settings.outputs == SLOTS else SLOTS
-    yield LOGITS[other], ("compute",), partial(_running, run, run.settings._replace(outputs=other))
+    for name in SPLIT:
+        yield LOGITS[other], (name,), partial(_running, run, run.settings._replace(outputs=other))
     batch = run.settings.largest_batch
     if batch > run.settings.ubatch:
         yield WHOLE_WINDOWS, ("kv_cache", "context"), partial(_running, run, run.settings._replace(ubatch=batch))

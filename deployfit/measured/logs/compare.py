@@ -95,17 +95,17 @@ def compare(
     return rows
 
 
-def explained(rows: Sequence[Row], log: EngineLog, parts: Sequence[MemoryPart], reason: str) -> list[Row]:
-    """Return the rows, with a reason for those that differ but are as other predicted parts are."""
+def explained(
+    rows: Sequence[Row], log: EngineLog, parts: Sequence[MemoryPart], names: Sequence[str], reason: str
+) -> list[Row]:
+    """Return the rows, with a reason for those of some names that differ, if all of them are as other parts are."""
     figures = _logged(log)
-    found = []
-    for row in rows:
-        if row.agrees is False:
-            other, _ = _predicted(log, row.name, row.where, parts, {})
-            if other not in (None, row.predicted_bytes) and figures[row.name, row.where].figure.holds(other):
-                row = row._replace(reason=reason)
-        found.append(row)
-    return found
+    different = [row for row in rows if row.agrees is False and row.name in names]
+    for row in different:
+        other, _ = _predicted(log, row.name, row.where, parts, {})
+        if other in (None, row.predicted_bytes) or not figures[row.name, row.where].figure.holds(other):
+            return list(rows)
+    return [row._replace(reason=reason) if row in different else row for row in rows]
 
 
 def disagreements(rows: Sequence[Row]) -> list[Row]:
