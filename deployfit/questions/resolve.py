@@ -245,7 +245,7 @@ def start_of(app: str | None, runtime: str, context: str | None, typed: Mapping[
     check_typed(found, list(own))
     chosen = defaults_of(found, catalogue.rows(DEFAULTS), own)
     usual = chosen.pop("context", DEFAULT_CONTEXT)
-    meant = context or (DEFAULT_CONTEXT if app is None else usual)
+    meant = context if context is not None else DEFAULT_CONTEXT if app is None else usual
     return Start(found, registry.runtime(runtime), meant, own, chosen, is_asked=context is not None)
 
 
@@ -314,7 +314,7 @@ def run_of(model: Model, start: Start, machine: Machine, options: Options) -> Ru
     if start.app.context_of_slot:
         settings = settings.with_context(tokens * start.runtime.sequences(settings))
     most = model.blueprint.trained_context * start.runtime.sequences(settings)
-    if not start.is_asked and settings.context_tokens > most:
+    if not start.is_asked and 0 < most < settings.context_tokens:
         settings = settings.with_context(most)
     _check_drafting(model, start, options)
     return Run(model, start.runtime, settings, machine, options, start.typed, start.app, start.chosen)
