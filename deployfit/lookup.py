@@ -94,6 +94,8 @@ def _own_quant(typed: str, meant: QuantWords, runtime: str | None) -> Quant:
         if folded(name) == folded(meant.name)
     ]
     loaded = [each for each in published if wanted is None or each.format == wanted]
+    if apart := [each for each in loaded if not each.owner.row_of(each.recipe).joined]:
+        loaded = apart  # a file of Ollama's library is for Ollama alone
     if len(loaded) == 1:
         return loaded[0]
     if published:

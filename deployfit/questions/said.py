@@ -27,7 +27,7 @@ def said_quant(model: Model, said: Named) -> list[str]:
     if said.owner and other:
         return []
     try:
-        found = find_quant(said.quant_text)
+        found = find_quant(said.quant_text, registry.formats().get(said.format or ""))
         return [] if other and found.publisher and not found.published(model) else [found.name]
     except InputError:
         own = own_alike(said.quant or "", said.format or GGUF)
