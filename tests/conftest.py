@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gc
 import io
 import json
 import os
@@ -35,6 +36,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for group in ("browser", "engine", "online"):
         if count := sum(item.get_closest_marker(group) is not None for item in left_out):
             terminalreporter.write_line(f"left out: {count} tests of the group {group} (pytest -m {group})")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of later searches for cycles: thousands of tests would be walked each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def engine_rows(name: str) -> list[dict[str, str]]:

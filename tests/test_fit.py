@@ -374,3 +374,11 @@ def test_a_line_names_a_file_before_its_speed(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     brief = run("fit", str(path), "--mac", "M4 Max 64", "--brief").stdout
     assert f"  {path.name}  262,144 tokens\n" in brief
+
+
+def test_the_name_of_a_gguf_file_means_no_mlx(fit_rows: Rows) -> None:
+    """MXFP4 by itself is MLX's; a file that ends in .gguf is not, and one of Ollama's library is for Ollama alone."""
+    (row,) = fit_rows("gpt-oss-20b-mxfp4.gguf", "--mac", "24")
+    assert (row["recipe"], row["runtime"]) == ("ggml-org:MXFP4", "llama.cpp")
+    (row,) = fit_rows("gpt-oss-20b", "--quant", "MXFP4", "--runtime", "llama.cpp", "--mac", "24")
+    assert row["recipe"] == "ggml-org:MXFP4"
