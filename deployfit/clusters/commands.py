@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from deployfit.apps import DEFAULTS
+from deployfit.catalogue import rows
 from deployfit.clusters.engine import PIPELINE, TENSOR, Asked, Command
 from deployfit.clusters.rpc_weights import layer_shares
 from deployfit.models import Model
@@ -13,7 +15,7 @@ from deployfit.runtimes.llamacpp.settings import DEFAULT_BATCH, DEFAULT_UBATCH, 
 from deployfit.runtimes.mlx.settings import DEFAULT_PREFILL_STEP, MlxSettings
 
 RPC_PORT = 50052  # ggml-rpc-server's default
-DEFAULT_CHECKPOINTS, DEFAULT_CACHE_RAM = 32, 8192  # llama-server's
+SERVER = "llama-server"
 EXO_API = "http://localhost:52415"
 
 
@@ -88,10 +90,10 @@ def _library_settings(settings: LlamaCppSettings) -> Sequence[str]:
 
 def _server_settings(settings: LlamaCppSettings) -> Sequence[str]:
     words = [f"-c {settings.context_tokens}", f"-np {settings.parallel}", *_library_settings(settings)]
-    if settings.ctx_checkpoints != DEFAULT_CHECKPOINTS:
-        words.append(f"--ctx-checkpoints {settings.ctx_checkpoints}")
-    if settings.cache_ram != DEFAULT_CACHE_RAM:
-        words.append(f"--cache-ram {settings.cache_ram}")
+    defaults = {row.parameter: row.value for row in rows(DEFAULTS) if row.app == SERVER}
+    for name, value in (("ctx_checkpoints", settings.ctx_checkpoints), ("cache_ram", settings.cache_ram)):
+        if str(value) != defaults[name]:
+            words.append(f"--{name.replace('_', '-')} {value}")
     words += ["--kv-unified"] if settings.kv_unified else []
     return [*words, "--swa-full"] if settings.swa_full else words
 

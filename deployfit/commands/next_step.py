@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deployfit import catalogue
+from deployfit.commands.flags import OLLAMA
 from deployfit.quants import shelf
 from deployfit.values import NamedTuple
 from deployfit.verdict import Answer
 
 ON_THE_HUB = "hub:"
-OLLAMA = "ollama"
 HUB = "https://huggingface.co/"
 LIBRARY = "https://ollama.com/library/"
 

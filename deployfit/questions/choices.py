@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from deployfit import catalogue
 from deployfit.advice import Choices
-from deployfit.commands.next_step import OLLAMA
 from deployfit.errors import DeployfitError, InputError
 from deployfit.hardware.gpu_limit import LIMITS, default_limit
 from deployfit.hardware.mac import MACS, Mac
@@ -20,7 +19,6 @@ from deployfit.units import GIB
 from deployfit.verdict import Judge, Run, Verdict, verdict_at
 
 MOST_MODELS = 8  # other models that are tried
-LEAST_BITS = 3  # with fewer the cited tests found a large loss, or nothing usable
 
 
 def published_files(model: Model, format_name: str) -> list[Quant]:
@@ -34,8 +32,13 @@ def published_files(model: Model, format_name: str) -> list[Quant]:
 
 
 def files_for(app: str | None, model: Model, format_name: str) -> list[Quant]:
-    """Return the published files that an application can fetch: those in Ollama's library are for Ollama alone."""
-    return [each for each in published_files(model, format_name) if each.publisher != OLLAMA or app == OLLAMA]
+    """Return the published files that an application can fetch: those in Ollama's library are for Ollama alone.
+
+    Of a publisher whose files join text and tower only the application of that name takes them.
+    """
+    known = shelf.publishers()
+    joined = {name for name, each in known.items() if format_name in each.rows and each.rows[format_name].joined}
+    return [each for each in published_files(model, format_name) if each.publisher not in joined - {app}]
 
 
 def rank_of(weights: Weights) -> tuple[int, bool]:
@@ -45,8 +48,8 @@ def rank_of(weights: Weights) -> tuple[int, bool]:
 
 
 def is_last_resort(weights: Weights) -> bool:
-    """Return whether files of so many bits lost much in the cited tests: below 3 bits."""
-    return nominal_bits(weights) < LEAST_BITS
+    """Return whether files of so many bits are of the last rank of the evidence: they lost much, below 3 bits."""
+    return rank_of(weights)[0] >= max(row.rank for row in catalogue.rows(BITS))
 
 
 def evidence_about(weights: Weights) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from deployfit.basis import Basis
-from deployfit.commands.next_step import OLLAMA, ON_THE_HUB, next_step
+from deployfit.commands.flags import OLLAMA
+from deployfit.commands.next_step import ON_THE_HUB, next_step
 from deployfit.parameters import option
 from deployfit.report.document import (
     Bar,
